@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Making images. The tools' way (-o key=value, a file name) is a parser that
+ * produces BlockdevCreateOptions, creates the file below first and then calls
+ * the format, as QEMU does.
+ */
+#ifndef BLOCK_CREATE_H
+#define BLOCK_CREATE_H
+
+#include "block/node.h"
+
+/* blockdev-create: drv->image->create. Control lock, main loop, suspends. */
+bool create_options(Co *co, BlockdevCreateOptions *opts, Error **errp);
+
+/*
+ * qemu-img create: @options is a list "k=v,k=v" or NULL; @size -1: from the
+ * backing file. Prints "Formatting '...', fmt=..." as QEMU does unless @quiet.
+ * @no_backing_check is -u.
+ */
+bool create_image(Co *co, const char *filename, const char *fmt,
+                  const char *backing, const char *backing_fmt,
+                  const char *options, int64_t size, bool no_backing_check,
+                  bool quiet, Error **errp);
+
+/* The file below of a new image: truncated if it is there. */
+bool create_file(Co *co, const char *filename, int64_t size, Error **errp);
+
+/* "-o help": the options of @fmt on the protocol of @filename, to stdout. */
+bool create_print_help(const char *fmt, const char *filename, Error **errp);
+
+/* "key=value,..." in the driver's create_options to the QAPI member names,
+ * values still strings; NULL with QEMU's text on an unknown one. */
+json_t *create_parse_options(const BlockDriver *drv, const char *str,
+                             Error **errp);
+
+#endif

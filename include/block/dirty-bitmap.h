@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Dirty bitmaps of a node: name, granularity, state.
+ *
+ * All recording bitmaps of one granularity share one pending set: a guest
+ * write sets bits once, however many record. The pending set is folded into
+ * each of them when one is looked at, cleared, frozen, disabled or stored.
+ * Contents that were stored in an image are loaded when they are first looked
+ * at; until then what is written meanwhile is collected beside.
+ *
+ * Everything runs on the node's loop. Changes of the table (create, release)
+ * also need the control lock. Granularity is in bytes, a power of two; a bit
+ * stands for the bytes from bit * granularity on.
+ */
+#ifndef BLOCK_DIRTY_BITMAP_H
+#define BLOCK_DIRTY_BITMAP_H
+
+#include "block/node.h"
+#include "util/bitset.h"
+
+#define BITMAP_MAX_NAME 1023        /* bytes */
+#define BITMAP_MAX_COUNT 65535      /* persistent ones of a node */
+
+typedef enum BitmapState {
+    BITMAP_RECORDING,
+    BITMAP_DISABLED,
+    BITMAP_INCONSISTENT,            /* in use when the image was left */
+} BitmapState;
+
+struct DirtyBitmap {
+    Node *node;
+    char *name;                     /* NULL: anonymous, a job's */
+    int granularity_shift;
+    BitmapState state;
+    bool busy;                      /* an operation or an export holds it */
+    bool persistent;
+    bool readonly;                  /* the image is read-only: no changes */
+    bool changed;                   /* since it was loaded or stored */
+    /* Private to dirty-bitmap.c from here. */
+    Bitset *bits;                   /* what is known in memory */
+    bool loaded;                    /* bits are all there is */
+    bool (*load)(Co *co, DirtyBitmap *bm, Bitset *into, void *opaque,
+                 Error **errp);
+    void *load_opaque;
+    DirtyBitmap *successor;         /* block/bitmap-freeze.c */
+    int64_t busy_depth;
+};
+
+/* ---- table ---- */
+
+/* Recording, empty, not persistent. NULL if the name is taken or too long or
+ * the granularity is none; QEMU's texts. @name NULL: anonymous. */
+DirtyBitmap *bitmap_create(Node *node, int64_t granularity, const char *name,
+                           Error **errp);
+/* Frees it. It must not be busy. */
+void bitmap_release(DirtyBitmap *bm);
+/* All of a node that have a name (or all): at its close. */
+void bitmap_release_all(Node *node);
+DirtyBitmap *bitmap_find(Node *node, const char *name);
+DirtyBitmap *bitmap_first(Node *node);          /* in order of creation */
+DirtyBitmap *bitmap_next(const DirtyBitmap *bm);
+/* The default for new bitmaps of @node: cluster size in 4 KiB .. 64 KiB. */
+int64_t bitmap_default_granularity(Co *co, Node *node);
+
+typedef enum BitmapCheck {
+    BITMAP_CHECK_BUSY = 1, BITMAP_CHECK_RO = 2, BITMAP_CHECK_INCONSISTENT = 4,
+    BITMAP_CHECK_DEFAULT = 7,
+    BITMAP_CHECK_ALLOW_RO = 5,
+} BitmapCheck;
+/* Whether it may be used so; QEMU's texts and hints. */
+bool bitmap_check(const DirtyBitmap *bm, int flags, Error **errp);
+/* "Dirty bitmap 'x' not found"; *@ret_node may be NULL. Control lock. */
+DirtyBitmap *bitmap_lookup(const char *node, const char *name, Node **ret_node,
+                           Error **errp);
+
+int64_t bitmap_granularity(const DirtyBitmap *bm);
+void bitmap_set_busy(DirtyBitmap *bm, bool busy);
+void bitmap_set_persistent(DirtyBitmap *bm, bool persistent);
+void bitmap_enable(DirtyBitmap *bm);
+void bitmap_disable(DirtyBitmap *bm);
+
+/* ---- content ---- */
+
+/* Contents will be loaded by @fn when needed; @opaque stays the caller's. */
+void bitmap_set_loader(DirtyBitmap *bm,
+                       bool (*fn)(Co *co, DirtyBitmap *bm, Bitset *into,
+                                  void *opaque, Error **errp),
+                       void *opaque);
+/* The bits, all loaded and folded; valid until the next suspension. Suspends
+ * only if they must be loaded. NULL on error. */
+const Bitset *bitmap_bits(Co *co, DirtyBitmap *bm, Error **errp);
+/* The same to change them; marks it changed. */
+Bitset *bitmap_bits_mut(Co *co, DirtyBitmap *bm, Error **errp);
+int64_t bitmap_count_bytes(Co *co, DirtyBitmap *bm);    /* dirty bytes, as
+                                                         * QMP's count */
+/* Clears all; *@backup (if not NULL) takes the old bits, for undo. */
+bool bitmap_clear(Co *co, DirtyBitmap *bm, Bitset **backup, Error **errp);
+void bitmap_restore(DirtyBitmap *bm, Bitset *backup);   /* consumes */
+/* dst |= src; any granularities and nodes of equal length. */
+bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
+                  Bitset **backup, Error **errp);
+void bitmap_set_range(DirtyBitmap *bm, int64_t off, int64_t len);
+void bitmap_reset_range(DirtyBitmap *bm, int64_t off, int64_t len);
+/* Hex SHA-256 of the bits, as x-debug-block-dirty-bitmap-sha256. */
+char *bitmap_sha256(Co *co, DirtyBitmap *bm, Error **errp);
+
+/* ---- for block/io.c ---- */
+
+/* [off, off + len) has been or is being changed. Never suspends. */
+void bitmap_note_write(Node *node, int64_t off, int64_t len);
+/* The node has a new length. */
+void bitmap_note_resize(Node *node, int64_t old_len, int64_t new_len);
+
+/* ---- block/bitmap-freeze.c: for the time of a backup ---- */
+
+/*
+ * The bitmap stands still (busy) while a successor records. commit: the
+ * successor's bits are all that remain. rollback: both are joined.
+ * Starts at one point in time with the copy: in a drained section.
+ */
+typedef struct BitmapFreeze BitmapFreeze;
+BitmapFreeze *bitmap_freeze(DirtyBitmap *bm, Error **errp);
+DirtyBitmap *bitmap_freeze_frozen(BitmapFreeze *f);
+void bitmap_freeze_commit(Co *co, BitmapFreeze *f);    /* frees @f */
+void bitmap_freeze_rollback(Co *co, BitmapFreeze *f);  /* frees @f */
+
+#endif

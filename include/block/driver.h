@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * What the core knows of a driver: a name, a kind, and callbacks of one
+ * generation. A driver says only what it changes. A capability that it lacks
+ * is a NULL callback or a NULL group. For a filter a NULL callback forwards to
+ * the primary edge.
+ *
+ * All callbacks run on the node's loop. Those with a Co may suspend.
+ */
+#ifndef BLOCK_DRIVER_H
+#define BLOCK_DRIVER_H
+
+#include "block/types.h"
+
+typedef enum DriverKind {
+    DRIVER_PROTOCOL,        /* the end of a graph: a file, a null device */
+    DRIVER_FORMAT,
+    DRIVER_FILTER,          /* shows its primary child's content, unchanged */
+} DriverKind;
+
+/* One line of a driver's `-o help`. */
+typedef struct CreateOption {
+    const char *name;       /* as in -o: "cluster_size" */
+    const char *qapi_name;  /* member of BlockdevCreateOptions*: "cluster-size" */
+    enum { CREATE_SIZE, CREATE_BOOL, CREATE_NUMBER, CREATE_STRING } type;
+    const char *def;        /* shown as the default; NULL */
+    const char *help;       /* as QEMU prints it */
+} CreateOption;
+
+typedef struct CheckOptions {
+    bool fix_leaks, fix_errors;
+} CheckOptions;
+
+typedef struct CheckResult {
+    int64_t corruptions, leaks, check_errors;
+    int64_t corruptions_fixed, leaks_fixed;
+    int64_t image_end_offset;       /* 0: unknown */
+    int64_t total_clusters, allocated_clusters, fragmented_clusters,
+            compressed_clusters;
+    bool have_clusters;             /* the four above are set */
+} CheckResult;
+
+typedef struct ReopenState ReopenState;
+
+typedef struct ReopenOps {
+    /* Prepares *@st (see block/reopen.h) while the graph is quiet. */
+    bool (*prepare)(Co *co, ReopenState *st, Transaction *tran, Error **errp);
+    void (*commit)(Co *co, ReopenState *st);
+    void (*abort)(Co *co, ReopenState *st);
+} ReopenOps;
+
+typedef struct ImageOps {
+    const CreateOption *create_options;     /* ends with a NULL name */
+    /* Formats an image; opens its files itself by their references. */
+    bool (*create)(Co *co, BlockdevCreateOptions *opts, Error **errp);
+    /* How sure: 0 (not mine) to 100, by the first @len bytes and the name. */
+    int (*probe)(const uint8_t *buf, int len, const char *filename);
+    int (*check)(Co *co, Node *node, const CheckOptions *opts,
+                 CheckResult *res);
+    bool (*amend)(Co *co, Node *node, const json_t *opts, bool force,
+                  void (*progress)(void *opaque, int64_t done, int64_t all),
+                  void *opaque, Error **errp);
+    BlockMeasureInfo *(*measure)(Co *co, const json_t *opts, Node *source,
+                                 Error **errp);
+    /* New backing file strings in the header; NULL: none. */
+    int (*change_backing)(Co *co, Node *node, const char *file,
+                          const char *fmt);
+    int (*make_empty)(Co *co, Node *node);
+} ImageOps;
+
+typedef struct SnapshotOps {
+    bool (*create)(Co *co, Node *node, const char *name, int64_t date_ns,
+                   Error **errp);
+    bool (*apply)(Co *co, Node *node, const char *id_or_name, Error **errp);
+    bool (*remove)(Co *co, Node *node, const char *id, const char *name,
+                   SnapshotInfo **removed, Error **errp);
+    bool (*list)(Co *co, Node *node, SnapshotInfoList **ret, Error **errp);
+    /* Shows the snapshot's content, read-only. */
+    bool (*load)(Co *co, Node *node, const char *id, const char *name,
+                 Error **errp);
+} SnapshotOps;
+
+typedef struct BitmapStoreOps {
+    /* Whether one more persistent bitmap of this kind can be stored. */
+    bool (*can_store)(Co *co, Node *node, const char *name,
+                      int64_t granularity, Error **errp);
+    /* Forgets it on disk, before it is released in memory. */
+    bool (*remove)(Co *co, Node *node, const char *name, Error **errp);
+    /* Bytes that storing all persistent bitmaps may take. */
+    int64_t (*measure)(Node *node);
+    /* Stores all that changed; they stay marked in use if @keep_in_use. */
+    bool (*store)(Co *co, Node *node, bool keep_in_use, Error **errp);
+} BitmapStoreOps;
+
+typedef struct DebugOps {
+    void (*event)(Co *co, Node *node, BlkdebugEvent event);
+    int (*breakpoint)(Node *node, const char *event, const char *tag);
+    int (*remove_breakpoint)(Node *node, const char *tag);
+    int (*resume)(Node *node, const char *tag);
+    bool (*is_suspended)(Node *node, const char *tag);
+} DebugOps;
+
+struct BlockDriver {
+    const char *name;           /* "qcow2" */
+    BlockdevDriver id;
+    DriverKind kind;
+    size_t state_size;          /* of node->state, zeroed before open */
+    const char *protocol;       /* prefix of its file names: "nbd"; or NULL */
+    bool exact_filename;        /* node->filename alone says it all */
+    bool supports_backing;
+    bool writes_zero_fua;       /* zero takes REQ_FUA; write always does or
+                                 * has supports_fua false */
+    bool supports_fua;
+    bool supports_compressed;   /* write takes REQ_COMPRESSED */
+
+    /* Turns the name after the protocol prefix (or the whole name) into
+     * options. */
+    BlockdevOptions *(*parse_filename)(const char *filename, Error **errp);
+
+    /* Opens node->options; children by open_child(). Sets node->length. */
+    bool (*open)(Co *co, Node *node, OpenFlags flags, Error **errp);
+    /* The graph is quiet; children are still attached. Frees what open made. */
+    void (*close)(Co *co, Node *node);
+
+    /*
+     * Data. Ranges lie inside the node (reads and writes of a growing file may
+     * reach past: see limits), are aligned to the limits and within them.
+     * 0 or -errno. A NULL zero or discard is -ENOTSUP; the core falls back.
+     */
+    int (*read)(Co *co, Node *node, int64_t off, int64_t len,
+                const IoVec *iov, int64_t iov_off, ReqFlags flags);
+    int (*write)(Co *co, Node *node, int64_t off, int64_t len,
+                 const IoVec *iov, int64_t iov_off, ReqFlags flags);
+    int (*zero)(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags);
+    int (*discard)(Co *co, Node *node, int64_t off, int64_t len);
+    /* Hands over to the children what is cached here, then (protocols) makes
+     * it durable. The core flushes the children afterwards. */
+    int (*flush)(Co *co, Node *node);
+    /* Like flush, of this node's own caches only, without durability. */
+    int (*flush_to_os)(Co *co, Node *node);
+
+    /*
+     * The extent at @off, at most @len bytes; ret->len > 0. With @precise
+     * false, zeroes and holes of the storage below need not be looked for.
+     * NULL: all data (protocols), or all of it is the primary child's.
+     */
+    int (*status)(Co *co, Node *node, bool precise, int64_t off, int64_t len,
+                  Extent *ret);
+
+    /* Changes node->length. @exact: a longer result is an error. */
+    bool (*resize)(Co *co, Node *node, int64_t length, bool exact,
+                   PreallocMode prealloc, ReqFlags flags, Error **errp);
+    /* Re-reads the length of a growing protocol; -errno or length. */
+    int64_t (*refresh_length)(Co *co, Node *node);
+    /* Narrows node->limits, which start as the children's. */
+    void (*limits)(Node *node);
+
+    /* Native copy of a range between two nodes of this driver, by their
+     * edges; NULL: the core reads and writes. */
+    int (*copy_range)(Co *co, Node *src, int64_t src_off, Node *dst,
+                      int64_t dst_off, int64_t len, ReqFlags flags);
+
+    /*
+     * What this node needs of child @e and lets others do there, given what
+     * its own parents need and share. NULL: perm_default_*() by kind.
+     */
+    void (*child_perms)(Node *node, const Edge *e, uint64_t perm,
+                        uint64_t shared, uint64_t *need, uint64_t *share);
+    /* Stages a change of what the parents need and share (file locks), with
+     * undo in @tran. Never suspends. */
+    bool (*perm_stage)(Node *node, uint64_t perm, uint64_t shared,
+                       Transaction *tran, Error **errp);
+
+    /* Fills in what `qemu-img info` shows. */
+    int (*info)(Co *co, Node *node, BlockDriverInfo *ret);
+    ImageInfoSpecific *(*specific_info)(Co *co, Node *node, Error **errp);
+    int64_t (*allocated_size)(Co *co, Node *node);     /* bytes or -errno */
+    /* Around the graph's move to another loop, while it is quiet. */
+    void (*loop_leave)(Node *node);
+    void (*loop_enter)(Node *node, Loop *loop);
+    /* A child's length changed. */
+    void (*child_resized)(Co *co, Node *node, Edge *child);
+
+    const ReopenOps *reopen;
+    const ImageOps *image;
+    const SnapshotOps *snapshots;
+    const BitmapStoreOps *bitmap_store;
+    const DebugOps *debug;
+};
+
+/* What drivers tell each other below the user: not a QAPI type. */
+struct BlockDriverInfo {
+    int64_t cluster_size;       /* 0: none */
+    int64_t subcluster_size;
+    bool is_dirty;
+    bool zeroes_new;            /* fresh space reads as zeroes */
+};
+
+/* Called from block_init(), once a driver. */
+void driver_register(const BlockDriver *drv);
+const BlockDriver *driver_find(const char *name);
+const BlockDriver *driver_by_id(BlockdevDriver id);
+/* All, in order of registration. */
+const BlockDriver *const *driver_all(size_t *n);
+/* Registers every driver of the build; main() of each program calls it. */
+void block_init(void);
+
+/* The usual child_perms, for drivers that change only a part. */
+void perm_default_filter(Node *node, const Edge *e, uint64_t perm,
+                         uint64_t shared, uint64_t *need, uint64_t *share);
+void perm_default_format(Node *node, const Edge *e, uint64_t perm,
+                         uint64_t shared, uint64_t *need, uint64_t *share);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Changing the graph.
+ *
+ * Everything that changes names or the graph holds the control lock: one
+ * coroutine at a time, all over the process. QMP commands hold it from first
+ * to last; a job takes it to finish. It is never taken from the data path.
+ *
+ * Edits are carried out at once, with their undo in the transaction, while all
+ * touched nodes are drained. Permissions are checked for the whole proposed
+ * graph by graph_check(), before the commit, which cannot fail.
+ */
+#ifndef BLOCK_GRAPH_H
+#define BLOCK_GRAPH_H
+
+#include "block/node.h"
+
+/* From the main loop or any other. Not recursive. */
+void control_lock(Co *co);
+void control_unlock(Co *co);
+#define control_assert() g_assert(control_is_locked())
+bool control_is_locked(void);
+
+/*
+ * Makes @child a child of @parent. Moves @child's graph to @parent's loop if
+ * it lives elsewhere and nobody objects. Drained, control lock. NULL with
+ * @errp if the graph forbids it (a cycle, a loop that can't move).
+ */
+Edge *graph_attach(Co *co, Transaction *tran, Node *parent, const char *name,
+                   EdgeRole role, Node *child, Error **errp);
+/* The same for a root, which states its needs itself. */
+Edge *graph_attach_root(Co *co, Transaction *tran, Root *root, Node *child,
+                        uint64_t need, uint64_t share, Error **errp);
+void graph_detach(Transaction *tran, Edge *edge);
+/* @edge leads to @to from now on. */
+bool graph_replace_child(Co *co, Transaction *tran, Edge *edge, Node *to,
+                         Error **errp);
+/* All parents of @from that are not below @to or @to itself go over to @to.
+ * Fails if an edge is frozen. */
+bool graph_replace_node(Co *co, Transaction *tran, Node *from, Node *to,
+                        Error **errp);
+/* Puts @filter (open, its primary child is @node already) on top of @node. */
+bool graph_insert_filter(Co *co, Transaction *tran, Node *filter, Node *node,
+                         Error **errp);
+
+/* Checks and stages the permissions of all that the named nodes reach, up and
+ * down. QEMU's texts ("Conflicts with use by ..."). */
+bool graph_check(Transaction *tran, Node *const *nodes, int n, Error **errp);
+bool graph_check_one(Transaction *tran, Node *node, Error **errp);
+/* What all parents of @node need together and all of them share. */
+void graph_cumulative_perms(const Node *node, uint64_t *need,
+                            uint64_t *share);
+/* "consistent read, write" */
+char *perm_names(uint64_t perm);
+
+/* Moves the connected graph of @node; every root agrees or it fails. Drains
+ * by itself. Control lock. */
+bool graph_set_loop(Co *co, Node *node, Loop *loop, Error **errp);
+
+/* Freezes the edges of the chain from @top down to @base (exclusive), so that
+ * no other job changes it. */
+bool graph_freeze_chain(Node *top, Node *base, Error **errp);
+void graph_unfreeze_chain(Node *top, Node *base);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Requests inside a graph: from a node to its child, over an edge. All run on
+ * the graph's loop, suspend, and return 0 or -errno.
+ *
+ * One order for every verb, each step a file of its own:
+ *   enter (asserts, count)                         io.c
+ *   track, serialise                               io-track.c
+ *   align: head and tail read-modify-write         io-align.c
+ *   split by the limits                            io-split.c
+ *   the driver
+ *   emulate FUA, zero, discard                     io-emulate.c
+ *   leave: bitmaps, write generation, waiters      io.c
+ *
+ * The edge must have been granted the permission: it is asserted. A range must
+ * lie inside the child, but for nodes whose parents may resize them: a write
+ * past the end then grows a protocol node.
+ */
+#ifndef BLOCK_IO_H
+#define BLOCK_IO_H
+
+#include "block/node.h"
+
+int io_read(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
+            int64_t iov_off, ReqFlags flags);
+int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
+             int64_t iov_off, ReqFlags flags);
+int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags);
+int io_discard(Co *co, Edge *edge, int64_t off, int64_t len);
+/* All writes that completed before it are durable after it. */
+int io_flush(Co *co, Node *node);
+
+/* One buffer. */
+int io_pread(Co *co, Edge *edge, int64_t off, int64_t len, void *buf,
+             ReqFlags flags);
+int io_pwrite(Co *co, Edge *edge, int64_t off, int64_t len, const void *buf,
+              ReqFlags flags);
+/* Write, then flush: for metadata whose order matters. */
+int io_pwrite_sync(Co *co, Edge *edge, int64_t off, int64_t len,
+                   const void *buf, ReqFlags flags);
+
+/* Copies inside the storage where the drivers can; -ENOTSUP else. */
+int io_copy_range(Co *co, Edge *src, int64_t src_off, Edge *dst,
+                  int64_t dst_off, int64_t len, ReqFlags flags);
+
+bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
+               PreallocMode prealloc, ReqFlags flags, Error **errp);
+/* A protocol's length, asked anew; bytes or -errno. */
+int64_t io_length(Co *co, Node *node);
+
+/* A driver that works on its own node's range beside guest requests (qcow2
+ * discard in the background, cbw) marks it by a tracked request of its own. */
+
+/* ---- block/status.c ---- */
+
+/* One extent of @node's own layer (filters and raw look through). */
+int status_layer(Co *co, Node *node, bool precise, int64_t off, int64_t len,
+                 Extent *ret);
+/* Through the chain from @top down to @base (NULL: all; exclusive). depth is
+ * set. With include_base, @base itself is the last to be asked. */
+int status_above(Co *co, Node *top, Node *base, bool include_base,
+                 bool precise, int64_t off, int64_t len, Extent *ret);
+/* 1 if all of [off, off + *@n) is allocated in @node's layer, 0 if none of it;
+ * *@n is cut to what is alike. */
+int status_allocated(Co *co, Node *node, int64_t off, int64_t len, int64_t *n);
+int status_allocated_above(Co *co, Node *top, Node *base, bool include_base,
+                           int64_t off, int64_t len, int64_t *n);
+/* 1: all of it reads as zeroes; 0: not known to. */
+int status_is_zero(Co *co, Node *node, int64_t off, int64_t len);
+
+/* ---- block/drain.c ---- */
+
+/*
+ * Closes the doors of all roots of @node's connected graph and suspends until
+ * nothing is in flight. Nests. Never from inside a request: asserts. Control
+ * lock; walks to the graph's loop.
+ */
+void drain_begin(Co *co, Node *node);
+void drain_end(Node *node);
+void drain_all_begin(Co *co);
+void drain_all_end(Co *co);
+
+#endif
