@@ -14,6 +14,7 @@ when the claim is false.  The library is small files, each one idea:
     nbd      an NBD client in plain Python, several requests in flight
     qcow2    a decoder of qcow2 headers and bitmap directories
     model    patterns, extents, hashes of a whole disk
+    smallfs  a file system that is full soon
     writer   a guest that writes all the time, and the proof that a copy is
              one point in time of it
 """
@@ -26,4 +27,5 @@ from .daemon import *    # noqa: F401,F403
 from .nbd import *       # noqa: F401,F403
 from .qcow2 import *     # noqa: F401,F403
 from .model import *     # noqa: F401,F403
+from .smallfs import *   # noqa: F401,F403
 from .writer import *    # noqa: F401,F403
