@@ -58,9 +58,16 @@ void error_clear(Error **errp);
 
 /*
  * Printing, as the programs do: "PROGRAM: message\nhint". Consumes @err.
- * error_init() sets the program's name from argv[0], as QEMU shows it.
+ * error_init() sets the program's name from argv[0], as QEMU shows it: what
+ * follows the last slash. @argv0 must live on.
  */
 void error_init(const char *argv0);
+/*
+ * What is being parsed, shown between the program's name and the message:
+ * "--blockdev ARG". NULL when the arguments have been read. Main thread,
+ * before there are others.
+ */
+void error_set_location(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void error_report_err(Error *err);
 void error_reportf_err(Error *err, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 void error_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
