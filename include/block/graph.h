@@ -55,7 +55,9 @@ void graph_cumulative_perms(const Node *node, uint64_t *need,
 char *perm_names(uint64_t perm);
 
 /* Moves the connected graph of @node; every root agrees or it fails. Drains
- * by itself. Control lock. */
+ * by itself. Control lock. On the old loop and quiet, it sets node->loop and
+ * root->loop everywhere, tells the roots (loop_changed) and wakes who waits at
+ * their doors; then it walks to the new loop and ends the drain there. */
 bool graph_set_loop(Co *co, Node *node, Loop *loop, Error **errp);
 
 /* Freezes the edges of the chain from @top down to @base (exclusive), so that

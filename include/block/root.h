@@ -28,7 +28,8 @@ typedef struct RootOps {
     void (*resized)(Root *root);
     /* May the graph move to @loop? NULL: yes. */
     bool (*loop_can_change)(Root *root, Loop *loop, Error **errp);
-    /* The graph lives on @loop now; the root is quiesced. */
+    /* The graph is about to live on @loop (root->loop says so already); the root
+     * is quiesced. Called on the old loop. Never suspends. */
     void (*loop_changed)(Root *root, Loop *loop);
 } RootOps;
 
@@ -45,6 +46,7 @@ struct Root {
     const RootOps *ops;
     void *opaque;
     Edge *edge;             /* NULL: empty */
+    Loop *loop;             /* the graph's; the last one while empty */
     uint64_t need, share;
     unsigned in_flight;
     unsigned quiesced;
@@ -72,7 +74,13 @@ bool root_set_perms(Root *root, uint64_t need, uint64_t share, Error **errp);
 Node *root_node(const Root *root);              /* NULL if empty */
 int64_t root_length(const Root *root);          /* bytes or -ENOMEDIUM */
 
-void root_begin(Co *co, Root *root);            /* may wait for a drain */
+/*
+ * Waits at the door while the root is quiesced, then counts. If the graph has
+ * gone to another loop meanwhile, the coroutine walks after it: a move wakes all
+ * who wait at the door on the old loop, and each looks at root->loop again.
+ * The caller comes out on root->loop and walks home by itself if it must.
+ */
+void root_begin(Co *co, Root *root);
 void root_end(Root *root);
 
 /* Each is begin, a range check (-EIO), the request, end. Suspends. */
