@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Bitset against a plain array of bool. After each operation the whole set is
+ * compared through several of its functions, and the states of its pages are
+ * held to their rule: mixed pages are neither empty nor full.
+ */
+#include "util/bitset.h"
+
+#define PAGE ((int64_t)BITSET_PAGE_BITS)
+
+typedef struct Model {
+    Bitset *set;
+    bool *bits;
+    int64_t n;
+} Model;
+
+static int64_t random_below(int64_t n)
+{
+    return n <= 1 ? 0 : (int64_t)(g_test_rand_double() * n) % n;
+}
+
+static Model *model_new(int64_t n)
+{
+    Model *m = g_new0(Model, 1);
+
+    m->set = bitset_new(n);
+    m->bits = g_new0(bool, n + 1);
+    m->n = n;
+    return m;
+}
+
+static void model_free(Model *m)
+{
+    bitset_free(m->set);
+    g_free(m->bits);
+    g_free(m);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Model, model_free)
+
+static void model_fill(Model *m, int64_t first, int64_t n, bool value)
+{
+    memset(m->bits + first, value, n);
+    if (value) {
+        bitset_set(m->set, first, n);
+    } else {
+        bitset_clear(m->set, first, n);
+    }
+}
+
+/* A range that likes page borders, single bits and long stretches. */
+static void random_range(int64_t size, int64_t *first, int64_t *n)
+{
+    int64_t end;
+
+    *first = random_below(size + 1);
+    if (g_test_rand_int_range(0, 3) == 0) {
+        *first = ROUND_DOWN(*first, PAGE);
+    }
+    switch (g_test_rand_int_range(0, 4)) {
+    case 0:
+        end = *first + 1;
+        break;
+    case 1:
+        end = *first + random_below(200);
+        break;
+    case 2:
+        end = ROUND_UP(*first + random_below(3 * PAGE), PAGE);
+        break;
+    default:
+        end = *first + random_below(size - *first + 1);
+        break;
+    }
+    *n = MIN(end, size) - *first;
+}
+
+static void model_scribble(Model *m, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        int64_t first, n;
+
+        random_range(m->n, &first, &n);
+        model_fill(m, first, n, g_test_rand_bit());
+    }
+}
+
+static int64_t model_count(const Model *m, int64_t first, int64_t n)
+{
+    int64_t count = 0;
+
+    for (int64_t i = first; i < first + n; i++) {
+        count += m->bits[i];
+    }
+    return count;
+}
+
+static int64_t model_find(const Model *m, int64_t from, int64_t end,
+                          bool value)
+{
+    for (; from < end; from++) {
+        if (m->bits[from] == value) {
+            return from;
+        }
+    }
+    return -1;
+}
+
+static void check_page(const Model *m, int64_t page)
+{
+    int64_t valid = MIN(m->n - page * PAGE, PAGE);
+    int64_t count = model_count(m, page * PAGE, valid);
+    g_autofree uint8_t *expect = g_malloc0(BITSET_PAGE_BYTES);
+    uint8_t bytes[BITSET_PAGE_BYTES];
+
+    switch (bitset_page_state(m->set, page)) {
+    case BITSET_PAGE_CLEAR:
+        g_assert_cmpint(count, ==, 0);
+        break;
+    case BITSET_PAGE_SET:
+        g_assert_cmpint(count, ==, valid);
+        break;
+    case BITSET_PAGE_MIXED:
+        g_assert_cmpint(count, >, 0);
+        g_assert_cmpint(count, <, valid);
+        break;
+    }
+    for (int64_t i = 0; i < valid; i++) {
+        expect[i / 8] |= m->bits[page * PAGE + i] << (i % 8);
+    }
+    bitset_page_read(m->set, page, bytes);
+    g_assert_cmpmem(bytes, sizeof(bytes), expect, BITSET_PAGE_BYTES);
+}
+
+static void check_queries(const Model *m)
+{
+    for (int i = 0; i < 8; i++) {
+        int64_t first, n, end, start, len, found, stop, max;
+
+        random_range(m->n, &first, &n);
+        end = first + n;
+        g_assert_cmpint(bitset_count_range(m->set, first, n), ==,
+                        model_count(m, first, n));
+        found = model_find(m, first, end, true);
+        g_assert_cmpint(bitset_next_set(m->set, first, end), ==, found);
+        g_assert_cmpint(bitset_next_clear(m->set, first, end), ==,
+                        model_find(m, first, end, false));
+        max = g_test_rand_bit() ? INT64_MAX : 1 + random_below(2 * PAGE);
+        g_assert_cmpint(bitset_next_run(m->set, first, end, max, &start, &len),
+                        ==, found >= 0);
+        if (found >= 0) {
+            stop = model_find(m, found, end, false);
+            stop = stop < 0 ? end : stop;
+            g_assert_cmpint(start, ==, found);
+            g_assert_cmpint(len, ==, MIN(stop - found, max));
+        }
+        if (first < m->n) {
+            g_assert_cmpint(bitset_test(m->set, first), ==, m->bits[first]);
+        }
+    }
+}
+
+static void model_check(const Model *m)
+{
+    int64_t count = model_count(m, 0, m->n);
+
+    g_assert_cmpint(bitset_size(m->set), ==, m->n);
+    g_assert_cmpint(bitset_count(m->set), ==, count);
+    g_assert_cmpint(bitset_empty(m->set), ==, count == 0);
+    g_assert_cmpint(bitset_npages(m->set), ==, DIV_ROUND_UP(m->n, PAGE));
+    for (int64_t i = 0; i < bitset_npages(m->set); i++) {
+        check_page(m, i);
+    }
+    check_queries(m);
+}
+
+static const int64_t sizes[] = {
+    0, 1, 63, 64, 65, 1000, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 5 * PAGE - 7,
+    16 * PAGE, 17 * PAGE + 12345,
+};
+
+static void test_fill(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autoptr(Model) m = model_new(sizes[i]);
+
+        model_check(m);
+        for (int round = 0; round < 60; round++) {
+            model_scribble(m, 1);
+            model_check(m);
+        }
+        bitset_clear_all(m->set);
+        memset(m->bits, 0, m->n);
+        model_check(m);
+        bitset_set_all(m->set);
+        memset(m->bits, 1, m->n);
+        model_check(m);
+    }
+}
+
+static void test_invert(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autoptr(Model) m = model_new(sizes[i]);
+
+        for (int round = 0; round < 10; round++) {
+            bitset_invert(m->set);
+            for (int64_t b = 0; b < m->n; b++) {
+                m->bits[b] = !m->bits[b];
+            }
+            model_check(m);
+            model_scribble(m, 3);
+        }
+    }
+}
+
+static void test_resize(void)
+{
+    for (int round = 0; round < 300; round++) {
+        g_autoptr(Model) m = model_new(
+            sizes[g_test_rand_int_range(0, ARRAY_SIZE(sizes))]);
+
+        if (g_test_rand_bit()) {
+            bitset_set_all(m->set);
+            memset(m->bits, 1, m->n);
+        }
+        model_scribble(m, g_test_rand_int_range(0, 6));
+        for (int step = 0; step < 3; step++) {
+            int64_t n = g_test_rand_bit() ?
+                        sizes[g_test_rand_int_range(0, ARRAY_SIZE(sizes))] :
+                        random_below(20 * PAGE);
+
+            m->bits = g_renew(bool, m->bits, n + 1);
+            if (n > m->n) {
+                memset(m->bits + m->n, 0, n - m->n);
+            }
+            m->n = n;
+            bitset_resize(m->set, n);
+            model_check(m);
+        }
+    }
+}
+
+static void test_merge(void)
+{
+    for (int round = 0; round < 400; round++) {
+        int64_t n = sizes[g_test_rand_int_range(0, ARRAY_SIZE(sizes))];
+        g_autoptr(Model) a = model_new(n);
+        g_autoptr(Model) b = model_new(n);
+        int op = round % 3;
+
+        model_scribble(a, g_test_rand_int_range(0, 6));
+        model_scribble(b, g_test_rand_int_range(0, 6));
+        if (op == 0) {
+            bitset_or(a->set, b->set);
+        } else if (op == 1) {
+            bitset_and(a->set, b->set);
+        } else {
+            bitset_andnot(a->set, b->set);
+        }
+        for (int64_t i = 0; i < n; i++) {
+            a->bits[i] = op == 0 ? a->bits[i] || b->bits[i] :
+                         a->bits[i] && b->bits[i] == (op == 1);
+        }
+        model_check(a);
+        model_check(b);
+    }
+}
+
+static void test_copy_and_equal(void)
+{
+    for (int round = 0; round < 200; round++) {
+        int64_t n = sizes[g_test_rand_int_range(1, ARRAY_SIZE(sizes))];
+        int64_t bit = random_below(n);
+        g_autoptr(Model) m = model_new(n);
+        g_autoptr(Bitset) copy = NULL;
+
+        model_scribble(m, g_test_rand_int_range(0, 6));
+        copy = bitset_copy(m->set);
+        g_assert_true(bitset_equal(m->set, copy));
+        if (bitset_test(copy, bit)) {
+            bitset_clear(copy, bit, 1);
+        } else {
+            bitset_set(copy, bit, 1);
+        }
+        g_assert_false(bitset_equal(m->set, copy));
+        model_check(m);
+    }
+}
+
+static void check_scaled(int64_t bytes, int dst_shift, int src_shift)
+{
+    g_autoptr(Model) d = model_new(DIV_ROUND_UP(bytes, 1 << dst_shift));
+    g_autoptr(Model) s = model_new(DIV_ROUND_UP(bytes, 1 << src_shift));
+
+    model_scribble(s, g_test_rand_int_range(0, 6));
+    model_scribble(d, g_test_rand_int_range(0, 2));
+    for (int i = g_test_rand_int_range(0, 300); i > 0; i--) {
+        model_fill(s, random_below(s->n), MIN(s->n, 1), true);
+    }
+    bitset_or_scaled(d->set, dst_shift, s->set, src_shift);
+    for (int64_t i = 0; i < s->n; i++) {
+        int64_t first = i << src_shift >> dst_shift;
+        int64_t end = (((i + 1) << src_shift) - 1) >> dst_shift;
+
+        for (; s->bits[i] && first <= end && first < d->n; first++) {
+            d->bits[first] = true;
+        }
+    }
+    model_check(d);
+}
+
+static void test_or_scaled(void)
+{
+    for (int k = 0; k <= 18; k++) {
+        for (int round = 0; round < 12; round++) {
+            int64_t fine = g_test_rand_bit() ? 7 * PAGE + 77 : random_below(
+                12 * PAGE);
+
+            check_scaled(fine * 2, 1, 1 + k);
+            check_scaled(fine * 2, 1 + k, 1);
+        }
+    }
+}
+
+static void test_page_write(void)
+{
+    for (size_t i = 1; i < ARRAY_SIZE(sizes); i++) {
+        g_autoptr(Model) m = model_new(sizes[i]);
+
+        for (int round = 0; round < 30; round++) {
+            int64_t page = random_below(bitset_npages(m->set));
+            int64_t valid = MIN(m->n - page * PAGE, PAGE);
+            uint8_t bytes[BITSET_PAGE_BYTES];
+
+            memset(bytes, round % 3 == 0 ? 0 : 0xff, sizeof(bytes));
+            if (round % 3 == 2) {
+                for (size_t b = 0; b < sizeof(bytes); b++) {
+                    bytes[b] = g_test_rand_int_range(0, 256);
+                }
+            }
+            bitset_page_write(m->set, page, bytes);
+            for (int64_t b = 0; b < valid; b++) {
+                m->bits[page * PAGE + b] = bytes[b / 8] >> (b % 8) & 1;
+            }
+            model_check(m);
+        }
+    }
+}
+
+static void test_huge_is_small(void)
+{
+    int64_t n = (int64_t)1 << 48;
+    g_autoptr(Bitset) set = bitset_new(n);
+    g_autoptr(Bitset) other = bitset_new(n);
+    int64_t first, len;
+
+    g_assert_cmpuint(bitset_memory(set), <, MiB);
+    bitset_set(set, n - 1, 1);
+    bitset_set(set, 12345, 10);
+    g_assert_cmpint(bitset_count(set), ==, 11);
+    g_assert_cmpint(bitset_next_set(set, 12355, n), ==, n - 1);
+    g_assert_cmpuint(bitset_memory(set), <, 4 * MiB);
+
+    bitset_set_all(other);
+    bitset_clear(other, 77, 1);
+    bitset_or(set, other);
+    g_assert_cmpint(bitset_count(set), ==, n - 1);
+    g_assert_cmpint(bitset_next_clear(set, 0, n), ==, 77);
+    g_assert_true(bitset_next_run(set, 78, n, INT64_MAX, &first, &len));
+    g_assert_cmpint(len, ==, n - 78);
+    bitset_andnot(set, other);
+    g_assert_true(bitset_empty(set));
+    g_assert_cmpuint(bitset_memory(set), <, MiB);
+}
+
+/* 16 TiB at 64 KiB. */
+static void test_memory(void)
+{
+    int64_t n = (int64_t)1 << 28;
+    g_autoptr(Bitset) set = bitset_new(n);
+
+    for (int i = 0; i < 100; i++) {
+        bitset_set(set, i * (n / 100), 3);
+    }
+    g_assert_cmpuint(bitset_memory(set), <, MiB);
+    for (int64_t bit = 0; bit < n; bit += PAGE / 2) {
+        bitset_set(set, bit, 1);
+    }
+    g_assert_cmpuint(bitset_memory(set), <, 40 * MiB);
+    bitset_set(set, 0, n);
+    g_assert_cmpuint(bitset_memory(set), <, 16 * KiB);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/bitset/fill", test_fill);
+    g_test_add_func("/bitset/invert", test_invert);
+    g_test_add_func("/bitset/resize", test_resize);
+    g_test_add_func("/bitset/merge", test_merge);
+    g_test_add_func("/bitset/copy", test_copy_and_equal);
+    g_test_add_func("/bitset/or-scaled", test_or_scaled);
+    g_test_add_func("/bitset/page-write", test_page_write);
+    g_test_add_func("/bitset/huge-is-small", test_huge_is_small);
+    g_test_add_func("/bitset/memory", test_memory);
+    return g_test_run();
+}
