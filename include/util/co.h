@@ -39,7 +39,9 @@ void co_suspend(Co *co);
  * after the caller suspends, in the order of the wakes. */
 void co_wake(Co *co);
 
-/* co_wake() from any thread; one wake for one suspend, whatever comes first. */
+/* co_wake() from any thread; one wake for one suspend, whatever comes first.
+ * From the moment that another thread may call it until the coroutine is
+ * back, the coroutine must not wait for anything else but I/O, and not move. */
 void co_wake_remote(Co *co);
 
 /* Lets all that is ready now run first. */
@@ -106,6 +108,7 @@ typedef struct CoGroup {
     int max;
     int running;
     int ret;
+    int wake_at;            /* wake the owner when running has come down here */
     Co *waiting;
 } CoGroup;
 typedef int CoGroupFn(Co *co, void *arg);

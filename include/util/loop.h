@@ -26,12 +26,15 @@ Loop *loop_new(const char *name, Error **errp);
 /* Nothing may be under way on it. */
 void loop_free(Loop *loop);
 
-/* Binds @loop to the calling thread and runs until loop_stop(). */
+/* Binds @loop to the calling thread for its life and runs until loop_stop().
+ * Before the first run its creator may spawn and set timers. */
 void loop_run(Loop *loop);
 /* From any thread. Ready coroutines that are left run in the next loop_run. */
 void loop_stop(Loop *loop);
 
-/* The loop of main(): created by loop_init_main(), for the process's life. */
+/* The loop of main(): created by loop_init_main(), for the process's life.
+ * After fork(), if the program puts itself into the background: neither rings
+ * nor threads survive it. */
 bool loop_init_main(Error **errp);
 Loop *loop_main(void);
 /* The loop that runs in this thread, NULL outside of one. */

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/* The loop: timers, posts, moves between threads, and I/O; run once for each
+ * engine. */
+#include "co-test.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+static void test_engine(void)
+{
+    const char *force = g_getenv("BLOCK_LOOP");
+    Loop *loop = loop_new("test", &error_abort);
+
+    if (force) {
+        g_assert_cmpstr(loop_engine(loop), ==, force);
+    }
+    g_assert_cmpstr(loop_name(loop), ==, "test");
+    loop_free(loop);
+}
+
+static void test_engine_unknown(void)
+{
+    g_autofree char *force = g_strdup(g_getenv("BLOCK_LOOP"));
+    g_autoptr(Error) err = NULL;
+
+    g_setenv("BLOCK_LOOP", "kqueue", true);
+    g_assert_null(loop_new("test", &err));
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "BLOCK_LOOP must be 'io_uring' or 'epoll'");
+    if (force) {
+        g_setenv("BLOCK_LOOP", force, true);
+    } else {
+        g_unsetenv("BLOCK_LOOP");
+    }
+}
+
+/* ---- timers ---- */
+
+static GString *trace;
+
+static void timer_say(void *arg)
+{
+    g_string_append(trace, arg);
+}
+
+static void timers_main(Co *co, void *arg)
+{
+    const char *names[] = { "a", "b", "c", "d", "e", "f" };
+    int order[] = { 3, 0, 5, 1, 4, 2 };
+    LoopTimer *t[6];
+    int64_t now = clock_ns();
+
+    for (int i = 0; i < 6; i++) {
+        t[i] = loop_timer_new(co_loop(co), timer_say, (void *)names[i]);
+    }
+    for (int i = 0; i < 6; i++) {
+        loop_timer_set(t[order[i]], now + (order[i] + 1) * 1000000);
+    }
+    loop_timer_set(t[4], now + 500000);                 /* moved forward */
+    loop_timer_set(t[1], now + 7000000);                /* moved back */
+    loop_timer_cancel(t[2]);
+    loop_timer_cancel(t[2]);
+    co_sleep(co, 9000000);
+    g_assert_cmpstr(trace->str, ==, "eadfb");
+    for (int i = 0; i < 6; i++) {
+        loop_timer_set(t[i], now);
+    }
+    for (int i = 5; i >= 3; i--) {
+        loop_timer_free(t[i]);
+    }
+    co_sleep(co, 1);
+    g_assert_cmpstr(trace->str, ==, "eadfbabc");
+    for (int i = 0; i < 3; i++) {
+        loop_timer_free(t[i]);
+    }
+    loop_timer_free(NULL);
+}
+
+static void test_timers(void)
+{
+    trace = g_string_new(NULL);
+    co_test_run_alone(timers_main, NULL);
+    g_string_free(trace, true);
+}
+
+typedef struct Many {
+    LoopTimer *timer;
+    int64_t deadline;
+    int64_t *last;
+    int *fired;
+} Many;
+
+static void many_fire(void *arg)
+{
+    Many *m = arg;
+
+    g_assert_cmpint(m->deadline, >=, *m->last);
+    g_assert_cmpint(clock_ns(), >=, m->deadline);
+    *m->last = m->deadline;
+    ++*m->fired;
+}
+
+/* Random sets, moves and cancels keep the heap in order. */
+static void many_timers_main(Co *co, void *arg)
+{
+    g_autofree Many *m = g_new0(Many, 1000);
+    int64_t now = clock_ns(), last = 0;
+    int fired = 0, cancelled = 0;
+
+    for (int i = 0; i < 1000; i++) {
+        m[i].timer = loop_timer_new(co_loop(co), many_fire, &m[i]);
+        m[i].last = &last;
+        m[i].fired = &fired;
+    }
+    for (int i = 0; i < 3000; i++) {
+        Many *t = &m[i % 1000];
+
+        t->deadline = now + g_test_rand_int_range(10, 20) * 1000000;
+        loop_timer_set(t->timer, t->deadline);
+    }
+    for (int i = 0; i < 1000; i += 7) {
+        loop_timer_cancel(m[i].timer);
+        cancelled++;
+    }
+    co_sleep(co, 30000000);
+    g_assert_cmpint(fired, ==, 1000 - cancelled);
+    for (int i = 0; i < 1000; i++) {
+        loop_timer_free(m[i].timer);
+    }
+}
+
+static void test_many_timers(void)
+{
+    co_test_run_alone(many_timers_main, NULL);
+}
+
+/* ---- posts and threads ---- */
+
+static void post_count(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void local_post_main(Co *co, void *arg)
+{
+    int n = 0;
+
+    loop_post(co_loop(co), post_count, &n);
+    g_assert_cmpint(n, ==, 0);
+    co_yield(co);
+    g_assert_cmpint(n, ==, 1);
+}
+
+static void test_local_post(void)
+{
+    co_test_run_alone(local_post_main, NULL);
+}
+
+#define POSTERS 4
+#define POSTS 20000
+
+typedef struct Storm {
+    Loop *loop;
+    Co *co;
+    int64_t arrived;
+} Storm;
+
+typedef struct Poster {
+    Storm *storm;
+    int64_t sent, seen;
+} Poster;
+
+static void poster_arrive(void *arg)
+{
+    Poster *p = arg;
+
+    p->seen++;
+    if (++p->storm->arrived == POSTERS * POSTS) {
+        co_wake(p->storm->co);
+    }
+}
+
+static gpointer poster_thread(gpointer arg)
+{
+    Poster *p = arg;
+
+    for (p->sent = 0; p->sent < POSTS; p->sent++) {
+        loop_post(p->storm->loop, poster_arrive, p);
+        if (p->sent % 1000 == 0) {
+            g_usleep(100);      /* let the loop fall asleep now and then */
+        }
+    }
+    return NULL;
+}
+
+static void storm_main(Co *co, void *arg)
+{
+    Storm storm = { co_loop(co), co, 0 };
+    Poster p[POSTERS] = { 0 };
+    GThread *threads[POSTERS];
+
+    for (int i = 0; i < POSTERS; i++) {
+        p[i].storm = &storm;
+        threads[i] = g_thread_new("poster", poster_thread, &p[i]);
+    }
+    co_suspend(co);
+    for (int i = 0; i < POSTERS; i++) {
+        g_thread_join(threads[i]);
+        g_assert_cmpint(p[i].seen, ==, POSTS);
+    }
+}
+
+/* No post is lost between a loop that falls asleep and those who ring. */
+static void test_post_storm(void)
+{
+    co_test_run_alone(storm_main, NULL);
+}
+
+typedef struct Traveller {
+    Loop *home;
+    LoopThread *threads[2];
+    int *done;
+} Traveller;
+
+static void travel(Co *co, void *arg)
+{
+    Traveller *t = arg;
+    int private = 0;
+
+    for (int i = 0; i < 200; i++) {
+        Loop *loop = loop_thread_loop(t->threads[i % 2]);
+
+        co_move(co, loop);
+        g_assert_true(co_loop(co) == loop);
+        loop_assert(loop);
+        co_yield(co);
+        loop_assert(loop);
+        private++;
+    }
+    co_move(co, t->home);
+    loop_assert(t->home);
+    co_move(co, t->home);
+    g_assert_cmpint(private, ==, 200);
+    ++*t->done;
+}
+
+static void travel_main(Co *co, void *arg)
+{
+    int done = 0;
+    Traveller t = { .home = co_loop(co), .done = &done };
+
+    for (int i = 0; i < 2; i++) {
+        t.threads[i] = loop_thread_new("traveller", &error_abort);
+        g_assert_cmpint(loop_thread_id(t.threads[i]), >, 0);
+        g_assert_cmpint(loop_thread_id(t.threads[i]), !=, getpid());
+    }
+    for (int i = 0; i < 20; i++) {
+        co_spawn(co_loop(co), travel, &t);
+    }
+    while (done < 20) {
+        co_sleep(co, 1000000);
+    }
+    for (int i = 0; i < 2; i++) {
+        loop_thread_free(t.threads[i]);
+    }
+    loop_thread_free(NULL);
+}
+
+static void test_move(void)
+{
+    co_test_run_alone(travel_main, NULL);
+}
+
+static void remote_child(Co *co, void *arg)
+{
+    Co *parent = arg;
+
+    loop_assert(co_loop(co));
+    g_assert_true(co_loop(co) != co_loop(parent));
+    co_sleep(co, 1000000);
+    co_wake_remote(parent);
+}
+
+static void remote_main(Co *co, void *arg)
+{
+    LoopThread *t = loop_thread_new("a-name-longer-than-the-kernels",
+                                    &error_abort);
+
+    for (int i = 0; i < 50; i++) {
+        co_spawn_remote(loop_thread_loop(t), remote_child, co);
+        co_suspend(co);
+    }
+    /* The last child may still be on its way out. */
+    co_move(co, loop_thread_loop(t));
+    co_move(co, loop_main());
+    loop_thread_free(t);
+}
+
+static void test_remote(void)
+{
+    co_test_run(remote_main, NULL);
+}
+
+static int64_t thread_switches(pid_t tid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/task/%d/status", tid);
+    g_autofree char *text = NULL;
+    int64_t sum = 0;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    for (char *p = text; (p = strstr(p, "voluntary_ctxt_switches:")); p++) {
+        sum += strtoll(p + strlen("voluntary_ctxt_switches:"), NULL, 10);
+    }
+    return sum;
+}
+
+static void test_idle(void)
+{
+    LoopThread *t = loop_thread_new("idle", &error_abort);
+    int64_t before;
+
+    g_usleep(50000);
+    before = thread_switches(loop_thread_id(t));
+    g_usleep(300000);
+    g_assert_cmpint(thread_switches(loop_thread_id(t)), ==, before);
+    loop_thread_free(t);
+}
+
+/* Coroutines that never wait don't keep timers and I/O from their turn. */
+static void spinner(Co *co, void *arg)
+{
+    bool *stop = arg;
+
+    while (!*stop) {
+        co_yield(co);
+    }
+}
+
+static void fair_main(Co *co, void *arg)
+{
+    bool stop = false;
+    int fds[2];
+    char c;
+    struct msghdr msg = { .msg_iov = &(struct iovec){ &c, 1 },
+                          .msg_iovlen = 1 };
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds),
+                    ==, 0);
+    for (int i = 0; i < 10; i++) {
+        co_spawn(co_loop(co), spinner, &stop);
+    }
+    co_sleep(co, 1000000);
+    g_assert_cmpint(write(fds[1], "x", 1), ==, 1);
+    g_assert_cmpint(co_poll(co, fds[0], POLLIN) & POLLIN, ==, POLLIN);
+    g_assert_cmpint(co_recvmsg(co, fds[0], &msg, 0), ==, 1);
+    stop = true;
+    co_yield(co);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void test_fair(void)
+{
+    co_test_run_alone(fair_main, NULL);
+}
+
+static void stop_thread_loop(void *arg)
+{
+    loop_stop(arg);
+}
+
+/* A loop runs again after a stop, with what was left. */
+static void test_run_again(void)
+{
+    Loop *loop = loop_new("again", &error_abort);
+
+    for (int i = 0; i < 3; i++) {
+        loop_stop(loop);
+        loop_run(loop);
+    }
+    loop_post(loop, stop_thread_loop, loop);
+    loop_run(loop);
+    loop_free(loop);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/loop/engine", test_engine);
+    g_test_add_func("/loop/engine-unknown", test_engine_unknown);
+    g_test_add_func("/loop/timers", test_timers);
+    g_test_add_func("/loop/many-timers", test_many_timers);
+    g_test_add_func("/loop/local-post", test_local_post);
+    g_test_add_func("/loop/post-storm", test_post_storm);
+    g_test_add_func("/loop/move", test_move);
+    g_test_add_func("/loop/remote", test_remote);
+    g_test_add_func("/loop/idle", test_idle);
+    g_test_add_func("/loop/fair", test_fair);
+    g_test_add_func("/loop/run-again", test_run_again);
+    return g_test_run();
+}
