@@ -108,6 +108,9 @@ struct BlockDriver {
     size_t state_size;          /* of node->state, zeroed before open */
     const char *protocol;       /* prefix of its file names: "nbd"; or NULL */
     bool exact_filename;        /* node->filename alone says it all */
+    /* The options (QAPI names) that decide what the node shows; with one of
+     * them its file's name is not its name. Ends with NULL; NULL: none. */
+    const char *const *content_options;
     bool supports_backing;
     bool writes_zero_fua;       /* zero takes REQ_FUA; write always does or
                                  * has supports_fua false */
@@ -117,6 +120,10 @@ struct BlockDriver {
     /* Turns the name after the protocol prefix (or the whole name) into
      * options. */
     BlockdevOptions *(*parse_filename)(const char *filename, Error **errp);
+
+    /* The plain name that would open just this node, if one can; children are
+     * not asked. Caller frees. NULL: the file child's name, if any. */
+    char *(*exact_name)(const Node *node);
 
     /* Opens node->options; children by open_child(). Sets node->length. */
     bool (*open)(Co *co, Node *node, OpenFlags flags, Error **errp);
@@ -201,6 +208,8 @@ struct BlockDriverInfo {
 void driver_register(const BlockDriver *drv);
 const BlockDriver *driver_find(const char *name);
 const BlockDriver *driver_by_id(BlockdevDriver id);
+/* By the prefix of file names; "file" among them. */
+const BlockDriver *driver_by_protocol(const char *protocol);
 /* All, in order of registration. */
 const BlockDriver *const *driver_all(size_t *n);
 /* Registers every driver of the build; main() of each program calls it. */

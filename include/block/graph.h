@@ -22,17 +22,37 @@ void control_unlock(Co *co);
 #define control_assert() g_assert(control_is_locked())
 bool control_is_locked(void);
 
+/* Every node that edges join with @node, itself first; an array of Node. */
+GPtrArray *graph_connected(Node *node);
+/* @to is @from or below it. */
+bool graph_reaches(const Node *from, const Node *to);
+
+/*
+ * Walks to the loop of @node's graph, comes out there, and keeps the graph
+ * drained until @tran has ended. Once is enough for a graph: more is free.
+ * The edits below call it for the nodes that they are given, but for
+ * graph_detach(), which asks it of its caller.
+ */
+void graph_drain(Co *co, Transaction *tran, Node *node);
+
 /*
  * Makes @child a child of @parent. Moves @child's graph to @parent's loop if
- * it lives elsewhere and nobody objects. Drained, control lock. NULL with
+ * it lives elsewhere and nobody objects (a parent that nobody uses yet moves to
+ * @child's loop instead). Takes a reference of its own. Control lock. NULL with
  * @errp if the graph forbids it (a cycle, a loop that can't move).
  */
 Edge *graph_attach(Co *co, Transaction *tran, Node *parent, const char *name,
                    EdgeRole role, Node *child, Error **errp);
-/* The same for a root, which states its needs itself. */
+/* The same for a root, which states its needs itself. Sets root->edge and
+ * root->loop; the graph stays where it is. */
 Edge *graph_attach_root(Co *co, Transaction *tran, Root *root, Node *child,
                         uint64_t need, uint64_t share, Error **errp);
+/* The edge is freed, and its reference dropped, when @tran commits. */
 void graph_detach(Transaction *tran, Edge *edge);
+/* @edge needs and shares this from now on; for roots, whose needs nobody
+ * computes. */
+void graph_set_perms(Transaction *tran, Edge *edge, uint64_t need,
+                     uint64_t share);
 /* @edge leads to @to from now on. */
 bool graph_replace_child(Co *co, Transaction *tran, Edge *edge, Node *to,
                          Error **errp);

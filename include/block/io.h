@@ -73,12 +73,34 @@ int status_is_zero(Co *co, Node *node, int64_t off, int64_t len);
 
 /*
  * Closes the doors of all roots of @node's connected graph and suspends until
- * nothing is in flight. Nests. Never from inside a request: asserts. Control
- * lock; walks to the graph's loop.
+ * nothing is in flight. Nests. Never from inside a request. Control lock. The
+ * coroutine walks to the graph's loop and comes out there; drain_end() belongs
+ * on that loop, too, and ends the last drain that began at @node.
  */
 void drain_begin(Co *co, Node *node);
 void drain_end(Node *node);
-void drain_all_begin(Co *co);
+void drain_all_begin(Co *co);           /* comes out on the loop it came from */
 void drain_all_end(Co *co);
+
+/*
+ * A drain remembers the nodes that it closed and opens just these, whatever
+ * became of the graph meanwhile. What joins them in the meantime is drained,
+ * too. This is the same as an object, for those whose @node may go away.
+ */
+typedef struct DrainSection DrainSection;
+DrainSection *drain_section_begin(Co *co, Node *node);
+/* From any loop: the doors open on the graph's loop, at once if that is the
+ * caller's. Frees @s. */
+void drain_section_end(DrainSection *s);
+bool drain_section_covers(const DrainSection *s, const Node *node);
+
+/* For block/graph.c and root.c. A new edge has joined the graphs of @a and @b;
+ * both are quiet if one of them is drained. */
+void drain_join(Node *a, Node *b);
+/* @node is being closed: no drain remembers it. */
+void drain_forget(Node *node);
+/* root->edge has changed (NULL, another node): its door is closed just if its
+ * node is drained. */
+void drain_root_moved(Root *root);
 
 #endif

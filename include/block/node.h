@@ -72,16 +72,27 @@ struct Node {
     int64_t write_threshold;    /* 0: off */
     uint64_t discard_ok, discard_failed, discard_bytes;
 
+    bool opened;            /* the driver's open has succeeded */
+    bool probed;            /* raw by guess: block 0 must stay no format */
+    bool backing_overridden;    /* the user said something else than the header */
+    GList link;             /* in the list of all nodes */
+
     bool implicit;          /* a job put it in; queries skip it */
     bool never_freeze;
     void *job;              /* the job that this filter belongs to, or NULL */
 };
 
+/* A closed node on the main loop, in the table. @name NULL: a generated one.
+ * One reference. NULL if the name is malformed or taken; QEMU's texts. */
+Node *node_new(const BlockDriver *drv, const char *name, Error **errp);
+
 /* Control lock. */
 Node *node_find(const char *name);
-/* As QMP's commands look them up: a root's name, else a node-name; the
- * message is QEMU's, its class DeviceNotFound where QEMU's is. */
+/* As QMP's commands look them up: a device's name or a node-name; "Cannot find
+ * device='x' nor node-name='x'". */
 Node *node_lookup(const char *name, Error **errp);
+/* For commands that take both; either may be NULL. */
+Node *node_lookup_either(const char *device, const char *name, Error **errp);
 Node *node_first(void);
 Node *node_next(const Node *node);              /* in order of creation */
 Node *node_ref(Node *node);
@@ -89,7 +100,7 @@ Node *node_ref(Node *node);
  * lock is held; suspends; walks to the node's loop and back. NULL ok. */
 void node_unref(Co *co, Node *node);
 
-/* "node 'x'" or the file name: for messages. */
+/* What messages call it: its node-name. */
 const char *node_display_name(const Node *node);
 
 /* The child of a filter or a format that holds the same guest content: a
