@@ -126,28 +126,48 @@ typedef struct Qcow2Header {
 /* ---- qcow2-header.c ---- */
 
 /*
+ * The cluster size (bytes) by the first bytes of a file, so that the caller
+ * can read all of the first cluster; -1 with QEMU's text if this is no qcow2
+ * image or its version or cluster size is none. Bytes past @len count as zero
+ * here and below.
+ */
+int64_t qcow2_header_cluster_size(const uint8_t *buf, size_t len,
+                                  Error **errp);
+
+/*
  * Decodes and checks all that needs no I/O and no knowledge of the file:
  * magic, version, cluster bits, header length, feature fields, encryption,
  * refcount order, alignment and limits of the tables. QEMU's texts. @buf holds
  * the first @len bytes of the file (less than a cluster for short files).
  * Unknown incompatible bits are not refused here (their names are in an
- * extension): see qcow2_ext_unsupported(). @relaxed (OPEN_CHECK) lets pass
- * what a repair can mend: sizes and offsets of the tables. On success *@ret is
- * to be ended by qcow2_header_clear().
+ * extension) but then only what places the extensions has been checked: see
+ * qcow2_exts_check_features(). @relaxed (OPEN_CHECK) lets pass what a repair
+ * can mend: a missing refcount table, the snapshot table. @ret is zeroed by
+ * the caller and ended by qcow2_header_clear(), also after a failure.
  */
 bool qcow2_header_decode(const uint8_t *buf, size_t len, bool relaxed,
                          Qcow2Header *ret, Error **errp);
-/* Writes the fixed header and the unknown bytes; returns their length, which
- * is a multiple of 8, or 0 if it does not fit into @len. */
+/* Offset and length of the backing file's name are possible. */
+bool qcow2_header_check_backing_name(const Qcow2Header *h, Error **errp);
+/* A table of @entries entries of @entry_len bytes may lie at @off: aligned to
+ * clusters, its end fits into int64_t. */
+bool qcow2_header_table_fits(int64_t cluster_size, uint64_t off,
+                             uint64_t entries, size_t entry_len);
+/* Entries that the L1 table of a disk of @size bytes takes. */
+uint64_t qcow2_header_l1_entries(uint64_t size, uint32_t cluster_bits,
+                                 bool extended_l2);
+/* Writes the fixed header and the unknown bytes; returns their length, or 0 if
+ * it does not fit into @len. Padding is zeroed; header_length is set by it. */
 size_t qcow2_header_encode(const Qcow2Header *h, uint8_t *buf, size_t len);
 void qcow2_header_clear(Qcow2Header *h);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Qcow2Header, qcow2_header_clear)
 
 /* ---- qcow2-ext.c ---- */
 
 typedef struct Qcow2UnknownExt {
     uint32_t type;
     uint32_t len;
-    uint8_t *data;
+    uint8_t data[];
 } Qcow2UnknownExt;
 
 /* What the area between the header and the end of the first cluster holds. */
@@ -160,23 +180,49 @@ typedef struct Qcow2Exts {
     uint32_t nb_bitmaps;
     uint64_t bitmap_dir_size;
     uint64_t bitmap_dir_offset;
+    /* Why the bitmaps extension can't be used. The rest of the image is as
+     * good as ever: those who need bitmaps tell it (qcow2-bitmap.c). */
+    Error *bitmaps_error;
     bool have_crypto;
     uint64_t crypto_offset, crypto_len;
-    GArray *unknown;                /* of Qcow2UnknownExt; NULL: none */
+    GPtrArray *unknown;             /* of Qcow2UnknownExt; NULL: none */
 } Qcow2Exts;
 
-/* Decodes [start, len) of the first cluster. QEMU's texts. On success *@ret is
- * to be ended by qcow2_exts_clear(). */
-bool qcow2_exts_decode(const uint8_t *buf, size_t start, size_t len,
-                       const Qcow2Header *h, Qcow2Exts *ret, Error **errp);
-/* Writes all extensions, the feature name table (version 3) and the end mark
- * from @buf + @start on; returns the end, or 0 if it does not fit. */
-size_t qcow2_exts_encode(const Qcow2Exts *x, const Qcow2Header *h,
-                         uint8_t *buf, size_t start, size_t len);
+/* Decodes what lies between the header @h and the backing file's name or the
+ * cluster's end, out of the file's first @len bytes. QEMU's texts. @ret is
+ * zeroed by the caller and ended by qcow2_exts_clear(), also after a
+ * failure. */
+bool qcow2_exts_decode(const uint8_t *buf, size_t len, const Qcow2Header *h,
+                       Qcow2Exts *ret, Error **errp);
+/* Writes all extensions, our feature name table (version 3, if @features) and
+ * the end mark from @buf + @start on; returns the end, or 0 if it does not fit
+ * into @len. What is written of @buf must be zero before. */
+size_t qcow2_exts_encode(const Qcow2Exts *x, bool features, uint8_t *buf,
+                         size_t start, size_t len);
 void qcow2_exts_clear(Qcow2Exts *x);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Qcow2Exts, qcow2_exts_clear)
 /* "Unsupported qcow2 feature(s): NAME, NAME" with the names of the table;
  * true if nothing of @h is unknown. */
 bool qcow2_exts_check_features(const Qcow2Header *h, const Qcow2Exts *x,
                                Error **errp);
+
+/* ---- the first cluster as a whole, also in qcow2-ext.c ---- */
+
+/*
+ * Header, extensions, features and the backing file's name, checked in QEMU's
+ * order; *@backing_file takes the name (NULL: none; caller frees). @h and @x
+ * are zeroed by the caller and cleared by him, also after a failure.
+ */
+bool qcow2_format_decode(const uint8_t *buf, size_t len, bool relaxed,
+                         Qcow2Header *h, Qcow2Exts *x, char **backing_file,
+                         Error **errp);
+/*
+ * The reverse, into @buf, which is one cluster and zeroed to its end. Sets
+ * backing offset, backing length and header length in @h. Returns the bytes in
+ * use; -EINVAL if the name is too long for the format, -ENOSPC if the cluster
+ * is too small.
+ */
+int64_t qcow2_format_encode(Qcow2Header *h, const Qcow2Exts *x,
+                            const char *backing_file, uint8_t *buf);
 
 #endif
