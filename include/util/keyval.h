@@ -12,17 +12,38 @@
 #include "util/error.h"
 
 /*
- * @implied_key (may be NULL) names a first value without "key=". If @help is
- * given, "help" or "?" sets it. Leaves are strings. NULL on error. Caller
- * owns the result. Messages as QEMU's keyval parser prints them.
+ * For --blockdev, --export, --object, --nbd-server. @implied_key (may be NULL)
+ * names a first value without "key=". If @help is given, "help" or "?" sets it
+ * (it is not cleared); without it they are an error. Leaves are strings; of a
+ * key given twice the last counts. NULL on error. Caller owns the result.
+ * Messages as QEMU's keyval parser prints them.
  */
 json_t *keyval_parse(const char *str, const char *implied_key, bool *help,
                      Error **errp);
-/* The same without nesting: "a.b" stays one key. */
+
+/*
+ * For -o: the same without nesting ("a.b" stays one key) and without rules for
+ * keys, but "foo" is foo=on and "nofoo" is foo=off. Without @help, "help" is a
+ * key like others. Can't fail today.
+ */
 json_t *keyval_parse_flat(const char *str, const char *implied_key,
                           bool *help, Error **errp);
-/* A flat object with dotted keys to a nested tree, and back. */
+
+/* For --image-opts and --chardev: likewise, and warns of "foo" and "nofoo". */
+json_t *keyval_parse_flat_warn(const char *str, const char *implied_key,
+                               bool *help, Error **errp);
+
+/*
+ * A flat object with dotted keys to a nested tree, and back. Values are shared
+ * and may be of any type; nothing is split inside them. Flattening keeps empty
+ * objects and arrays as values.
+ */
 json_t *keyval_nest(const json_t *flat, Error **errp);
 json_t *keyval_flatten(const json_t *tree);
+
+/* A letter, then letters, digits, '-', '.', '_'. */
+bool keyval_id_wellformed(const char *id);
+/* Sets "Parameter 'id' expects an identifier" and its hint. */
+void keyval_set_bad_id(Error **errp);
 
 #endif
