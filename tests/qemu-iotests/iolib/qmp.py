@@ -22,7 +22,8 @@ class QMPError(Exception):
 
 def hyphens(arguments):
     """node_name='x' is what Python can spell of {"node-name": "x"}."""
-    return {k.replace('_', '-'): v for k, v in arguments.items()}
+    return {k.replace('_', '-'): v for k, v in arguments.items()
+            if v is not None}
 
 
 class QMP:
