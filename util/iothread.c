@@ -82,23 +82,42 @@ static IOThread *iothread_by_loop(const Loop *loop)
     return NULL;
 }
 
-void iothread_use(Loop *loop)
+static void iothread_use_here(void *opaque)
 {
-    IOThread *t = iothread_by_loop(loop);
+    IOThread *t = iothread_by_loop(opaque);
 
     if (t) {
         t->users++;
     }
 }
 
-void iothread_unuse(Loop *loop)
+static void iothread_unuse_here(void *opaque)
 {
-    IOThread *t = iothread_by_loop(loop);
+    IOThread *t = iothread_by_loop(opaque);
 
     if (t) {
         g_assert(t->users > 0);
         t->users--;
     }
+}
+
+static void on_main(LoopFn *fn, Loop *loop)
+{
+    if (loop_current() == loop_main()) {
+        fn(loop);
+    } else {
+        loop_post(loop_main(), fn, loop);
+    }
+}
+
+void iothread_use(Loop *loop)
+{
+    on_main(iothread_use_here, loop);
+}
+
+void iothread_unuse(Loop *loop)
+{
+    on_main(iothread_unuse_here, loop);
 }
 
 void iothread_delete_all(void)

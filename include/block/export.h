@@ -20,6 +20,8 @@ typedef struct BlockExportDriver {
     void (*request_shutdown)(BlockExport *exp);
     /* The last reference has gone. */
     void (*remove)(Co *co, BlockExport *exp);
+    /* As RootOps.loop_changed. Optional. */
+    void (*loop_changed)(BlockExport *exp, Loop *loop);
 } BlockExportDriver;
 
 struct BlockExport {
@@ -28,11 +30,13 @@ struct BlockExport {
     int refs;                   /* main loop; 1 is the user's, others clients' */
     bool user_owned;            /* block-export-del has not been called */
     bool writable;
+    bool fixed_iothread;        /* the graph may not leave its loop */
     Root *root;
+    BlockExport *next;
 };
 
 void export_register(const BlockExportDriver *drv);
-/* block-export-add. Control lock. */
+/* block-export-add; QEMU's texts. Control lock. */
 BlockExport *export_add(Co *co, BlockExportOptions *opts, Error **errp);
 BlockExport *export_find(const char *id);
 BlockExport *export_next(BlockExport *exp);             /* NULL: the first */
@@ -40,7 +44,10 @@ void export_ref(BlockExport *exp);
 /* The last one frees it (in a coroutine of its own, which takes the control
  * lock) and sends BLOCK_EXPORT_DELETED. */
 void export_unref(BlockExport *exp);
+/* The user lets go: no new clients, those there are asked to leave. */
 void export_request_shutdown(BlockExport *exp);
+/* block-export-del: "safe" refuses while there are clients. */
+bool export_delete(BlockExport *exp, BlockExportRemoveMode mode, Error **errp);
 /* All of a type (BLOCK_EXPORT_TYPE__MAX: every one): asks them to end and
  * suspends until they have; releases the control lock meanwhile. */
 void export_close_all(Co *co, BlockExportType type);

@@ -2,8 +2,8 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * Loop threads by the names that users give them (`--object iothread,id=x`).
- * Main loop only. A user of a thread's loop holds it by iothread_use, so that
- * object-del can refuse to take it away.
+ * Main loop only, but for iothread_use and iothread_unuse: who uses a thread's
+ * loop holds it by them, so that object-del can refuse to take it away.
  */
 #ifndef UTIL_IOTHREAD_H
 #define UTIL_IOTHREAD_H

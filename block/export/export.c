@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * What all kinds of exports have in common: a name, a root in the graph, a
+ * count of references, and an orderly end.
+ *
+ *     user_owned    the user has not asked it to go (one reference)
+ *     refs          the user's, and one for each client
+ *
+ * At the last reference a coroutine takes the control lock, takes the export
+ * apart and says BLOCK_EXPORT_DELETED. Everything here is the main loop's.
+ */
+
+#include "block/export.h"
+#include "block/graph.h"
+#include "qapi/qapi-events.h"
+#include "util/id.h"
+#include "util/iothread.h"
+
+static GPtrArray *drivers;          /* of const BlockExportDriver */
+static BlockExport *exports;        /* newest first */
+static CoQueue changed;             /* woken when one has gone */
+
+void export_register(const BlockExportDriver *drv)
+{
+    if (!drivers) {
+        drivers = g_ptr_array_new();
+    }
+    g_ptr_array_add(drivers, (gpointer)drv);
+}
+
+static const BlockExportDriver *find_driver(BlockExportType type)
+{
+    for (guint i = 0; drivers && i < drivers->len; i++) {
+        const BlockExportDriver *drv = g_ptr_array_index(drivers, i);
+        if (drv->type == type) {
+            return drv;
+        }
+    }
+    return NULL;
+}
+
+BlockExport *export_find(const char *id)
+{
+    for (BlockExport *exp = exports; exp; exp = exp->next) {
+        if (strcmp(exp->id, id) == 0) {
+            return exp;
+        }
+    }
+    return NULL;
+}
+
+BlockExport *export_next(BlockExport *exp)
+{
+    return exp ? exp->next : exports;
+}
+
+/* ---- the root ---- */
+
+static bool export_loop_can_change(Root *root, Loop *loop, Error **errp)
+{
+    BlockExport *exp = root->opaque;
+
+    if (exp->fixed_iothread) {
+        error_setg(errp, "Cannot change iothread of active block backend");
+        return false;
+    }
+    return true;
+}
+
+static void export_loop_changed(Root *root, Loop *loop)
+{
+    BlockExport *exp = root->opaque;
+
+    if (exp->drv->loop_changed) {
+        exp->drv->loop_changed(exp, loop);
+    }
+}
+
+static const RootOps export_root_ops = {
+    .kind = "export",
+    .loop_can_change = export_loop_can_change,
+    .loop_changed = export_loop_changed,
+};
+
+/* ---- adding ---- */
+
+static Node *find_node(const BlockExportOptions *opts, Error **errp)
+{
+    Node *node = node_find(opts->node_name);
+
+    if (!node) {
+        error_setg(errp, "Cannot find device='' nor node-name='%s'",
+                   opts->node_name);
+        return NULL;
+    }
+    if (opts->has_writable && opts->writable && node->read_only) {
+        error_setg(errp, "Cannot export read-only node as writable");
+        return NULL;
+    }
+    return node;
+}
+
+static bool move_to_iothread(Co *co, Node *node,
+                             const BlockExportOptions *opts, Error **errp)
+{
+    IOThread *t;
+
+    if (!opts->iothread) {
+        return true;
+    }
+    t = iothread_find(opts->iothread);
+    if (!t) {
+        error_setg(errp, "iothread \"%s\" not found", opts->iothread);
+        return false;
+    }
+    /* Not fixed: the export works wherever the graph is. */
+    return graph_set_loop(co, node, iothread_loop(t),
+                          opts->has_fixed_iothread && opts->fixed_iothread
+                          ? errp : NULL) ||
+           !(opts->has_fixed_iothread && opts->fixed_iothread);
+}
+
+static const BlockExportDriver *check_options(const BlockExportOptions *opts,
+                                              Error **errp)
+{
+    const BlockExportDriver *drv;
+
+    if (!id_wellformed(opts->id)) {
+        error_setg(errp, "Invalid block export id");
+        return NULL;
+    }
+    if (export_find(opts->id)) {
+        error_setg(errp, "Block export id '%s' is already in use", opts->id);
+        return NULL;
+    }
+    drv = find_driver(opts->type);
+    if (!drv) {
+        error_setg(errp, "No driver found for the requested export type");
+    }
+    return drv;
+}
+
+BlockExport *export_add(Co *co, BlockExportOptions *opts, Error **errp)
+{
+    const BlockExportDriver *drv = check_options(opts, errp);
+    Node *node;
+    BlockExport *exp;
+
+    control_assert();
+    if (!drv) {
+        return NULL;
+    }
+    node = find_node(opts, errp);
+    if (!node || !move_to_iothread(co, node, opts, errp)) {
+        return NULL;
+    }
+    exp = g_malloc0(drv->size);
+    exp->drv = drv;
+    exp->id = g_strdup(opts->id);
+    exp->refs = 1;
+    exp->user_owned = true;
+    exp->writable = opts->has_writable && opts->writable;
+    exp->fixed_iothread = opts->has_fixed_iothread && opts->fixed_iothread;
+    exp->root = root_open(co, node, "", &export_root_ops, exp,
+                          PERM_CONSISTENT_READ |
+                          (exp->writable ? PERM_WRITE : 0), PERM_ALL, errp);
+    if (!exp->root) {
+        goto fail;
+    }
+    exp->root->write_through = opts->has_writethrough && opts->writethrough;
+    if (!drv->create(co, exp, opts, errp)) {
+        goto fail;
+    }
+    exp->next = exports;
+    exports = exp;
+    return exp;
+
+fail:
+    root_free(co, exp->root);
+    g_free(exp->id);
+    g_free(exp);
+    return NULL;
+}
+
+/* ---- ending ---- */
+
+static void export_end(Co *co, void *opaque)
+{
+    BlockExport *exp = opaque;
+    BlockExport **link = &exports;
+
+    control_lock(co);
+    exp->drv->remove(co, exp);
+    root_free(co, exp->root);
+    while (*link != exp) {
+        link = &(*link)->next;
+    }
+    *link = exp->next;
+    qapi_event_send_block_export_deleted(exp->id);
+    control_unlock(co);
+    g_free(exp->id);
+    g_free(exp);
+    co_queue_wake_all(&changed);
+}
+
+void export_ref(BlockExport *exp)
+{
+    g_assert(exp->refs > 0);
+    exp->refs++;
+}
+
+void export_unref(BlockExport *exp)
+{
+    g_assert(exp->refs > 0);
+    if (--exp->refs == 0) {
+        co_spawn(loop_main(), export_end, exp);
+    }
+}
+
+void export_request_shutdown(BlockExport *exp)
+{
+    if (!exp->user_owned) {
+        return;
+    }
+    exp->user_owned = false;
+    exp->drv->request_shutdown(exp);
+    export_unref(exp);
+}
+
+bool export_delete(BlockExport *exp, BlockExportRemoveMode mode, Error **errp)
+{
+    if (!exp->user_owned) {
+        error_setg(errp, "Export '%s' is already shutting down", exp->id);
+        return false;
+    }
+    if (mode == BLOCK_EXPORT_REMOVE_MODE_SAFE && exp->refs > 1) {
+        error_setg(errp, "export '%s' still in use", exp->id);
+        error_append_hint(errp, "Use mode='hard' to force client disconnect\n");
+        return false;
+    }
+    export_request_shutdown(exp);
+    return true;
+}
+
+static bool any_of(BlockExportType type)
+{
+    for (BlockExport *exp = exports; exp; exp = exp->next) {
+        if (type == BLOCK_EXPORT_TYPE__MAX || exp->drv->type == type) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void export_close_all(Co *co, BlockExportType type)
+{
+    BlockExport *next;
+
+    for (BlockExport *exp = exports; exp; exp = next) {
+        next = exp->next;
+        if (type == BLOCK_EXPORT_TYPE__MAX || exp->drv->type == type) {
+            export_request_shutdown(exp);
+        }
+    }
+    control_unlock(co);
+    while (any_of(type)) {
+        co_queue_wait(co, &changed);
+    }
+    control_lock(co);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The export type "nbd": a node under a name, with its metadata contexts.
+ *
+ * Clients hold a reference; so an export that was asked to shut down stays
+ * until the last of them has gone, unseen by new ones. Its bitmaps are busy as
+ * long as it lives.
+ */
+
+#include <sys/socket.h>
+
+#include "nbd/server-internal.h"
+
+static const BlockExportDriver nbd_export_driver;
+
+NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp)
+{
+    /* All connections share one root: a flush covers them all. */
+    bool multi = exp->server->set.max_connections != 1;
+    Root *root = exp->common.root;
+    NbdExportFacts facts;
+
+    co_move(co, exp->loop);
+    root_begin(co, root);
+    facts.size = MAX(root_length(root), 0);
+    facts.min_block = root_node(root)->limits.request_alignment;
+    facts.flags = exp->flags | (multi ? NBD_FLAG_CAN_MULTI_CONN : 0);
+    root_end(root);
+    co_move(co, loop_main());
+    return facts;
+}
+
+typedef struct LoopNews {
+    char *id;
+    Loop *loop;
+} LoopNews;
+
+static void loop_news_arrive(void *opaque)
+{
+    g_autofree LoopNews *news = opaque;
+    g_autofree char *id = news->id;
+    BlockExport *common = export_find(id);
+
+    /* If it is another one of that name by now, its walks take a detour. */
+    if (common && common->drv == &nbd_export_driver) {
+        container_of(common, NbdExport, common)->loop = news->loop;
+    }
+}
+
+/*
+ * Called on the loop that the export is about to leave. Readers that wait for
+ * their clients wake up and follow; each lists itself again where it arrives.
+ */
+static void nbd_export_loop_changed(BlockExport *common, Loop *loop)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+    LoopNews *news = g_new(LoopNews, 1);
+
+    *news = (LoopNews) { g_strdup(exp->common.id), loop };
+    loop_post(loop_main(), loop_news_arrive, news);
+    for (guint i = 0; i < exp->served->len; i++) {
+        NbdConn *conn = g_ptr_array_index(exp->served, i);
+        conn->listed = false;
+        if (conn->receiving) {
+            co_io_cancel(conn->reader);
+        }
+    }
+    g_ptr_array_set_size(exp->served, 0);
+}
+
+static bool check_strings(const char *name, const char *description,
+                          Error **errp)
+{
+    if (strlen(name) > NBD_MAX_STRING_SIZE) {
+        error_setg(errp, "export name '%s' too long", name);
+        return false;
+    }
+    if (description && strlen(description) > NBD_MAX_STRING_SIZE) {
+        error_setg(errp, "description '%s' too long", description);
+        return false;
+    }
+    return true;
+}
+
+/* A bitmap of the export's node or of one below it; or of any node, where the
+ * reference names one. */
+static DirtyBitmap *find_bitmap(Node *node, const BlockDirtyBitmapOrStr *ref,
+                                Error **errp)
+{
+    const char *name;
+
+    if (ref->type == QTYPE_QDICT) {
+        return bitmap_lookup(ref->u.external.node, ref->u.external.name, NULL,
+                             errp);
+    }
+    name = ref->u.local;
+    for (; node; node = node_chain_child(node) ? node_chain_child(node)->child
+                                                : NULL) {
+        DirtyBitmap *bm = bitmap_find(node, name);
+        if (bm) {
+            return bm;
+        }
+    }
+    error_setg(errp, "Bitmap '%s' is not found", name);
+    return NULL;
+}
+
+static bool add_bitmap(NbdExport *exp, Node *node,
+                       const BlockDirtyBitmapOrStr *ref, Error **errp)
+{
+    DirtyBitmap *bm = find_bitmap(node, ref, errp);
+
+    if (!bm || !bitmap_check(bm, BITMAP_CHECK_ALLOW_RO, errp)) {
+        return false;
+    }
+    if (!exp->common.writable && !node->read_only &&
+        bm->state == BITMAP_RECORDING) {
+        error_setg(errp, "Enabled bitmap '%s' incompatible with readonly "
+                   "export", bm->name);
+        return false;
+    }
+    g_ptr_array_add(exp->contexts,
+                    nbd_context_bitmap(bm, exp->bitmaps->len));
+    g_ptr_array_add(exp->bitmaps, bm);
+    bitmap_set_busy(bm, true);
+    return true;
+}
+
+/* On the main loop; lets go of the bitmaps where they live. */
+static void export_free_contents(Co *co, NbdExport *exp)
+{
+    co_move(co, root_node(exp->common.root)->loop);
+    for (guint i = 0; i < exp->bitmaps->len; i++) {
+        bitmap_set_busy(g_ptr_array_index(exp->bitmaps, i), false);
+    }
+    co_move(co, loop_main());
+    g_ptr_array_free(exp->bitmaps, true);
+    g_ptr_array_free(exp->contexts, true);
+    g_ptr_array_free(exp->conns, true);
+    g_ptr_array_free(exp->served, true);
+    g_free(exp->name);
+    g_free(exp->description);
+}
+
+static bool add_contexts(Co *co, NbdExport *exp,
+                         const BlockExportOptionsNbd *opts, Error **errp)
+{
+    Node *node = root_node(exp->common.root);
+    bool ok = true;
+
+    g_ptr_array_add(exp->contexts, nbd_context_allocation());
+    if (opts->has_allocation_depth && opts->allocation_depth) {
+        g_ptr_array_add(exp->contexts, nbd_context_depth());
+    }
+    co_move(co, node->loop);
+    for (BlockDirtyBitmapOrStrList *b = opts->bitmaps; b && ok; b = b->next) {
+        ok = add_bitmap(exp, node, b->value, errp);
+    }
+    co_move(co, loop_main());
+    return ok;
+}
+
+static uint16_t base_flags(const NbdExport *exp)
+{
+    uint16_t flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
+                     NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE |
+                     NBD_FLAG_SEND_DF;
+
+    return flags | (exp->common.writable
+                    ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+                      NBD_FLAG_SEND_FAST_ZERO
+                    : NBD_FLAG_READ_ONLY);
+}
+
+static bool nbd_export_create(Co *co, BlockExport *common,
+                              BlockExportOptions *opts, Error **errp)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+    BlockExportOptionsNbd *nbd = &opts->u.nbd;
+    const char *name = nbd->name ? nbd->name : opts->node_name;
+    NbdServer *server = nbd_server_find(NBD_SERVER_DEFAULT);
+
+    if (!server) {
+        error_setg(errp, "NBD server not running");
+        return false;
+    }
+    if (!check_strings(name, nbd->description, errp)) {
+        return false;
+    }
+    if (nbd_server_export(server, name)) {
+        error_setg(errp, "NBD server already has export named '%s'", name);
+        return false;
+    }
+    exp->server = server;
+    exp->name = g_strdup(name);
+    exp->description = g_strdup(nbd->description);
+    exp->contexts =
+        g_ptr_array_new_with_free_func((GDestroyNotify)nbd_context_free);
+    exp->bitmaps = g_ptr_array_new();
+    exp->conns = g_ptr_array_new();
+    exp->served = g_ptr_array_new();
+    exp->flags = base_flags(exp);
+    exp->loop = root_node(common->root)->loop;
+    if (!add_contexts(co, exp, nbd, errp)) {
+        export_free_contents(co, exp);
+        return false;
+    }
+    server->exports_alive++;
+    g_ptr_array_add(server->exports, exp);
+    return true;
+}
+
+static void nbd_export_request_shutdown(BlockExport *common)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+
+    g_ptr_array_remove(exp->server->exports, exp);
+    for (guint i = 0; i < exp->conns->len; i++) {
+        NbdConn *conn = g_ptr_array_index(exp->conns, i);
+        /* From the main loop: the channel itself is not touched. */
+        shutdown(channel_fd(conn->ch), SHUT_RDWR);
+    }
+}
+
+static void nbd_export_remove(Co *co, BlockExport *common)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+
+    g_ptr_array_remove(exp->server->exports, exp);
+    export_free_contents(co, exp);
+    exp->server->exports_alive--;
+    co_queue_wake_all(&exp->server->changed);
+}
+
+static const BlockExportDriver nbd_export_driver = {
+    .type = BLOCK_EXPORT_TYPE_NBD,
+    .size = sizeof(NbdExport),
+    .create = nbd_export_create,
+    .request_shutdown = nbd_export_request_shutdown,
+    .remove = nbd_export_remove,
+    .loop_changed = nbd_export_loop_changed,
+};
+
+void nbd_export_init(void)
+{
+    export_register(&nbd_export_driver);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Metadata contexts: a name that clients select, and a walk that answers block
+ * status. An export owns an array of them; nothing else knows their kinds.
+ *
+ *     base:allocation              HOLE, ZERO, through the whole chain
+ *     qemu:allocation-depth        0 nowhere, 1 the top layer, 2 the next ...
+ *     qemu:dirty-bitmap:NAME       DIRTY
+ *
+ * A walk adds extents until the request or the room is at its end; it never
+ * reaches past the request.
+ */
+
+#include "nbd/server-internal.h"
+
+bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags)
+{
+    NbdExtent ext = { len, flags };
+
+    if (e->full) {
+        return false;
+    }
+    if (e->list->len) {
+        NbdExtent *last = &g_array_index(e->list, NbdExtent, e->list->len - 1);
+        if (last->flags == flags) {
+            last->len += len;
+            return true;
+        }
+        if (e->list->len == e->max) {
+            e->full = true;
+            return false;
+        }
+    }
+    g_array_append_val(e->list, ext);
+    return true;
+}
+
+static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
+                            int64_t off, int64_t len, NbdExtents *out)
+{
+    Node *node = root_node(exp->common.root);
+
+    while (len) {
+        Extent ext;
+        uint32_t flags;
+        int ret = status_above(co, node, NULL, false, true, off, len, &ext);
+
+        if (ret < 0) {
+            return ret;
+        }
+        flags = (ext.flags & EXTENT_DATA ? 0 : NBD_STATE_HOLE) |
+                (ext.flags & EXTENT_ZERO ? NBD_STATE_ZERO : 0);
+        if (!nbd_extents_add(out, ext.len, flags)) {
+            return 0;
+        }
+        off += ext.len;
+        len -= ext.len;
+    }
+    return 0;
+}
+
+static int query_depth(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
+                       int64_t len, NbdExtents *out)
+{
+    Node *node = root_node(exp->common.root);
+
+    while (len) {
+        Extent ext;
+        int ret = status_above(co, node, NULL, false, false, off, len, &ext);
+
+        if (ret < 0) {
+            return ret;
+        }
+        if (!nbd_extents_add(out, ext.len, ext.depth + 1)) {
+            return 0;
+        }
+        off += ext.len;
+        len -= ext.len;
+    }
+    return 0;
+}
+
+static int query_bitmap(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
+                        int64_t len, NbdExtents *out)
+{
+    DirtyBitmap *bm = ctx->opaque;
+    const Bitset *bits = bitmap_bits(co, bm, NULL);
+    int shift = bm->granularity_shift;
+    int64_t end = off + len;
+
+    if (!bits) {
+        return -EIO;
+    }
+    while (off < end) {
+        int64_t bit = off >> shift;
+        int64_t last = (end - 1) >> shift;
+        bool dirty = bitset_test(bits, bit);
+        int64_t next = dirty ? bitset_next_clear(bits, bit, last + 1)
+                             : bitset_next_set(bits, bit, last + 1);
+        int64_t stop = next < 0 ? end : MIN(end, next << shift);
+
+        if (!nbd_extents_add(out, stop - off, dirty ? NBD_STATE_DIRTY : 0)) {
+            return 0;
+        }
+        off = stop;
+    }
+    return 0;
+}
+
+static NbdContext *context_new(uint32_t id, char *name, void *opaque)
+{
+    NbdContext *ctx = g_new0(NbdContext, 1);
+
+    ctx->id = id;
+    ctx->name = name;
+    ctx->opaque = opaque;
+    return ctx;
+}
+
+NbdContext *nbd_context_allocation(void)
+{
+    NbdContext *ctx = context_new(0, g_strdup("base:allocation"), NULL);
+
+    ctx->query = query_allocation;
+    return ctx;
+}
+
+NbdContext *nbd_context_depth(void)
+{
+    NbdContext *ctx = context_new(1, g_strdup("qemu:allocation-depth"), NULL);
+
+    ctx->query = query_depth;
+    return ctx;
+}
+
+NbdContext *nbd_context_bitmap(DirtyBitmap *bm, unsigned index)
+{
+    char *name = g_strdup_printf("qemu:dirty-bitmap:%s", bm->name);
+    NbdContext *ctx = context_new(2 + index, name, bm);
+
+    ctx->query = query_bitmap;
+    return ctx;
+}
+
+void nbd_context_free(NbdContext *ctx)
+{
+    g_free(ctx->name);
+    g_free(ctx);
+}
+
+bool nbd_context_matches(const NbdContext *ctx, const char *query, bool listing)
+{
+    static const char *const spaces[] = {
+        "base:", "qemu:", "qemu:dirty-bitmap:"
+    };
+
+    if (strcmp(ctx->name, query) == 0) {
+        return true;
+    }
+    for (size_t i = 0; listing && i < ARRAY_SIZE(spaces); i++) {
+        if (strcmp(query, spaces[i]) == 0) {
+            return g_str_has_prefix(ctx->name, query);
+        }
+    }
+    return false;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * What the server's files share.
+ *
+ *     server.c           listeners, accepting, the life of a connection
+ *     server-options.c   the handshake, on the main loop
+ *     server-request.c   transmission: receiving and carrying out
+ *     server-reply.c     transmission: sending
+ *     meta.c             metadata contexts
+ *     export.c           the export type "nbd"
+ *
+ * A connection is born on the main loop, where it shakes hands and takes a
+ * reference of its export. For transmission it walks to the export's loop. At
+ * the end it waits for its requests, walks back and lets go.
+ */
+#ifndef NBD_SERVER_INTERNAL_H
+#define NBD_SERVER_INTERNAL_H
+
+#include "block/dirty-bitmap.h"
+#include "block/io.h"
+#include "nbd/names.h"
+#include "nbd/server.h"
+#include "nbd/wire.h"
+
+typedef struct NbdConn NbdConn;
+typedef struct NbdContext NbdContext;
+typedef struct NbdExport NbdExport;
+typedef struct NbdReq NbdReq;
+
+/* ---- the server (main loop) ---- */
+
+struct NbdServer {
+    char *id;
+    NbdServerSettings set;
+    GPtrArray *exports;         /* of NbdExport: those that clients may find */
+    unsigned exports_alive;     /* with those that are shutting down */
+    GPtrArray *conns;           /* of NbdConn */
+    GArray *listeners;          /* of int; -1 where it has ended */
+    GPtrArray *accepting;       /* of Co */
+    bool stopping;
+    CoQueue changed;            /* woken when a connection or acceptor ends */
+};
+
+/* ---- exports ---- */
+
+struct NbdExport {
+    BlockExport common;
+    NbdServer *server;
+    char *name;
+    char *description;          /* NULL: none */
+    uint16_t flags;             /* transmission flags, without MULTI_CONN */
+    GPtrArray *contexts;        /* of NbdContext, by position */
+    GPtrArray *bitmaps;         /* of DirtyBitmap that it keeps busy */
+    GPtrArray *conns;           /* of NbdConn that it serves (main loop) */
+    Loop *loop;                 /* the graph's, as the main loop knows it: where
+                                 * to begin a walk that root_begin ends */
+    GPtrArray *served;          /* of NbdConn in transmission (graph's loop) */
+};
+
+/* What a handshake tells of an export, asked on the graph's loop. Suspends. */
+typedef struct NbdExportFacts {
+    int64_t size;
+    uint32_t min_block;
+    uint16_t flags;
+} NbdExportFacts;
+NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp);
+
+/* ---- metadata contexts (meta.c) ---- */
+
+/* Extents of one answer; neighbours alike are joined. */
+typedef struct NbdExtents {
+    GArray *list;               /* of NbdExtent */
+    unsigned max;
+    bool full;
+} NbdExtents;
+typedef struct NbdExtent {
+    uint64_t len;
+    uint32_t flags;
+} NbdExtent;
+/* False once there is no room for more. */
+bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags);
+
+struct NbdContext {
+    uint32_t id;
+    char *name;                 /* "qemu:dirty-bitmap:b0" */
+    void *opaque;
+    /* Fills in what is known of [off, off + len), at least one extent. On the
+     * export's loop. 0 or -errno. */
+    int (*query)(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
+                 int64_t len, NbdExtents *out);
+};
+NbdContext *nbd_context_allocation(void);
+NbdContext *nbd_context_depth(void);
+NbdContext *nbd_context_bitmap(DirtyBitmap *bm, unsigned index);
+void nbd_context_free(NbdContext *ctx);
+/* Whether @query asks for @ctx. A bare namespace ("base:", "qemu:",
+ * "qemu:dirty-bitmap:") does so only in a list. */
+bool nbd_context_matches(const NbdContext *ctx, const char *query,
+                         bool listing);
+
+/* ---- connections ---- */
+
+#define NBD_MAX_REQUESTS 16     /* in flight, of one connection */
+
+struct NbdConn {
+    /* main loop */
+    NbdServer *server;
+    Channel *ch;
+    bool served;
+
+    /* the handshake's outcome */
+    bool fixed, no_zeroes;
+    bool structured, extended;
+    NbdExport *exp;             /* referenced once transmission begins */
+    char *meta_export;          /* that contexts were selected of ... */
+    GPtrArray *meta_names;      /* ... by these names */
+    GPtrArray *contexts;        /* of NbdContext, of exp: what it came to */
+
+    /* transmission: the loop that the connection is on */
+    Loop *loop;
+    bool listed;                /* in exp->served */
+    Co *reader;
+    bool receiving;             /* the reader waits for the client */
+    bool reader_waits;          /* the reader waits for in_flight to fall */
+    bool failed;                /* the stream is no use any more */
+    unsigned in_flight;
+    uint8_t *rx;                /* received, not parsed: [rx_pos, rx_end) */
+    size_t rx_pos, rx_end;
+    NbdReq *tx_first, **tx_last;    /* replies that are ready */
+    bool sending;
+    NbdReq *free_reqs;
+    struct NbdBufPool *pool;
+};
+
+typedef enum NbdHandshake {
+    NBD_HANDSHAKE_GO,           /* conn->exp is set and referenced */
+    NBD_HANDSHAKE_END,          /* the client left, or is to be left */
+} NbdHandshake;
+NbdHandshake nbd_handshake(Co *co, NbdConn *conn);
+
+/* Serves until either side ends it. Begins and ends on the main loop. */
+void nbd_transmission(Co *co, NbdConn *conn);
+
+/* ---- requests and replies (the connection's loop) ---- */
+
+struct NbdReq {
+    NbdConn *conn;
+    NbdRequestHeader h;
+    void *buf;                  /* payload of a write, data of a read */
+    size_t buf_len;
+    /* The reply: headers and small payloads in @head, big ones by reference. */
+    uint8_t small[64];
+    uint8_t *head;              /* == small or allocated */
+    size_t head_len, head_size;
+    struct iovec small_iov[4];
+    struct iovec *iov;          /* == small_iov or allocated */
+    int niov, iov_size;
+    void *owned;                /* freed with the reply */
+    NbdReq *next;
+};
+
+/* A successful reply without payload, or an error (positive errno). */
+void nbd_reply_status(NbdReq *req, int err);
+/* Room for @chunks chunks; before the first nbd_reply_chunk. */
+void nbd_reply_reserve(NbdReq *req, int chunks);
+/* One chunk of a structured reply: @small (up to 16 bytes) is copied, @data is
+ * referred to until it is sent. */
+void nbd_reply_chunk(NbdReq *req, bool done, uint16_t type, const void *small,
+                     size_t small_len, void *data, size_t data_len);
+/* The simple reply of a read. */
+void nbd_reply_simple_read(NbdReq *req);
+/* Queues what has been built; the request is gone after it. */
+void nbd_reply_send(NbdReq *req);
+
+NbdReq *nbd_req_new(NbdConn *conn);
+void nbd_req_free(NbdReq *req);
+
+/* nbd/bufpool.c: payload buffers, reused by size class, aligned for O_DIRECT.
+ * NULL if memory is short. */
+typedef struct NbdBufPool NbdBufPool;
+NbdBufPool *nbd_bufpool_new(void);
+void nbd_bufpool_free(NbdBufPool *pool);
+void *nbd_bufpool_get(NbdBufPool *pool, size_t len);
+void nbd_bufpool_put(NbdBufPool *pool, void *buf, size_t len);
+
+#endif

@@ -1,0 +1,566 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Transmission: receiving requests and carrying them out.
+ *
+ * One reader coroutine a connection fills a large buffer with one receive and
+ * parses as many requests as it holds; each runs in a coroutine of its own. A
+ * payload that reaches past the buffer is received straight into the request's
+ * own memory. At most NBD_MAX_REQUESTS are in flight; then the reader waits,
+ * which in turn stops the client.
+ *
+ * Requests are checked here, where they enter: below, the block layer asserts.
+ * The connection follows its export to another loop between two requests.
+ */
+
+#include "nbd/server-internal.h"
+#include "util/iothread.h"
+
+#define RX_SIZE (256 * 1024)
+#define CACHE_CHUNK MiB
+
+typedef struct Command {
+    uint16_t flags;             /* that a client may set */
+    bool writes;
+    int (*run)(Co *co, NbdReq *req);    /* NULL: builds its own reply */
+    void (*reply)(Co *co, NbdReq *req);
+} Command;
+
+/* ---- receiving ---- */
+
+/* Waits until the number in flight has fallen or a sender has ended. */
+static void reader_wait(Co *co, NbdConn *conn)
+{
+    conn->reader_waits = true;
+    co_suspend(co);
+}
+
+static void conn_settle(Co *co, NbdConn *conn)
+{
+    while (conn->in_flight || conn->sending) {
+        reader_wait(co, conn);
+    }
+}
+
+/* Goes where the export has gone; nothing is in flight on the way. */
+static void conn_follow_export(Co *co, NbdConn *conn)
+{
+    Root *root = conn->exp->common.root;
+
+    while (root->loop != conn->loop) {
+        conn_settle(co, conn);
+        iothread_unuse(conn->loop);
+        conn->loop = root->loop;
+        iothread_use(conn->loop);
+        co_move(co, conn->loop);
+    }
+    if (!conn->listed) {
+        conn->listed = true;
+        g_ptr_array_add(conn->exp->served, conn);
+    }
+}
+
+/* Makes at least @need bytes available at rx_pos. False at the end. */
+static bool rx_fill(Co *co, NbdConn *conn, size_t need)
+{
+    if (conn->rx_end - conn->rx_pos >= need) {
+        return true;
+    }
+    memmove(conn->rx, conn->rx + conn->rx_pos, conn->rx_end - conn->rx_pos);
+    conn->rx_end -= conn->rx_pos;
+    conn->rx_pos = 0;
+    while (conn->rx_end < need) {
+        ssize_t n;
+
+        conn->receiving = true;
+        n = channel_read(co, conn->ch, conn->rx + conn->rx_end,
+                         RX_SIZE - conn->rx_end);
+        conn->receiving = false;
+        if (n == -ECANCELED) {
+            conn_follow_export(co, conn);
+            continue;
+        }
+        if (n <= 0) {
+            return false;
+        }
+        conn->rx_end += n;
+    }
+    return true;
+}
+
+static bool rx_payload(Co *co, NbdConn *conn, void *buf, size_t len)
+{
+    size_t here = MIN(len, conn->rx_end - conn->rx_pos);
+
+    memcpy(buf, conn->rx + conn->rx_pos, here);
+    conn->rx_pos += here;
+    return here == len ||
+           channel_read_all(co, conn->ch, (char *)buf + here, len - here) == 1;
+}
+
+static bool rx_skip(Co *co, NbdConn *conn, uint64_t len)
+{
+    while (len) {
+        size_t n;
+
+        if (!rx_fill(co, conn, 1)) {
+            return false;
+        }
+        n = MIN(len, conn->rx_end - conn->rx_pos);
+        conn->rx_pos += n;
+        len -= n;
+    }
+    return true;
+}
+
+/* ---- carrying out ---- */
+
+static int run_write(Co *co, NbdReq *req)
+{
+    IoVec iov;
+
+    iov_init_buf(&iov, req->buf, req->h.len);
+    return root_write(co, req->conn->exp->common.root, req->h.from,
+                      req->h.len, &iov, 0,
+                      req->h.flags & NBD_CMD_FLAG_FUA ? REQ_FUA : 0);
+}
+
+static int run_flush(Co *co, NbdReq *req)
+{
+    return root_flush(co, req->conn->exp->common.root);
+}
+
+static int run_trim(Co *co, NbdReq *req)
+{
+    Root *root = req->conn->exp->common.root;
+    int ret = root_discard(co, root, req->h.from, req->h.len);
+
+    if (ret == 0 && (req->h.flags & NBD_CMD_FLAG_FUA)) {
+        ret = root_flush(co, root);
+    }
+    return ret;
+}
+
+static int run_write_zeroes(Co *co, NbdReq *req)
+{
+    ReqFlags flags = 0;
+
+    if (req->h.flags & NBD_CMD_FLAG_FUA) {
+        flags |= REQ_FUA;
+    }
+    if (!(req->h.flags & NBD_CMD_FLAG_NO_HOLE)) {
+        flags |= REQ_MAY_UNMAP;
+    }
+    if (req->h.flags & NBD_CMD_FLAG_FAST_ZERO) {
+        flags |= REQ_NO_FALLBACK;
+    }
+    return root_zero(co, req->conn->exp->common.root, req->h.from, req->h.len,
+                     flags);
+}
+
+/* Reads into the void, so that the storage's cache holds the range. */
+static int run_cache(Co *co, NbdReq *req)
+{
+    NbdConn *conn = req->conn;
+    uint64_t done = 0;
+
+    req->buf_len = MIN(req->h.len, CACHE_CHUNK);
+    req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
+    if (!req->buf) {
+        return -ENOMEM;
+    }
+    while (done < req->h.len) {
+        int64_t n = MIN(req->h.len - done, CACHE_CHUNK);
+        int ret = root_pread(co, conn->exp->common.root, req->h.from + done, n,
+                             req->buf);
+        if (ret < 0) {
+            return ret;
+        }
+        done += n;
+    }
+    return 0;
+}
+
+/* ---- reads ---- */
+
+#define READ_MAX_PARTS 64
+
+typedef struct ReadPart {
+    int64_t off, len;
+    bool hole;
+} ReadPart;
+
+/*
+ * Cuts a read into holes and data; what does not fit into @parts is called
+ * data. Short reads look only at the image's own metadata: asking the storage
+ * for holes would cost more than their bytes.
+ */
+static int read_parts(Co *co, NbdReq *req, ReadPart *parts)
+{
+    Node *node = root_node(req->conn->exp->common.root);
+    bool precise = req->h.len >= 64 * KiB;
+    int64_t off = req->h.from, end = off + req->h.len;
+    int n = 0;
+
+    while (off < end) {
+        Extent ext;
+        ReadPart part = { off, end - off, false };
+
+        if (n < READ_MAX_PARTS - 1 &&
+            status_above(co, node, NULL, false, precise, off, end - off,
+                         &ext) == 0) {
+            part.len = ext.len;
+            part.hole = ext.flags & EXTENT_ZERO;
+        }
+        if (n && parts[n - 1].hole == part.hole) {
+            parts[n - 1].len += part.len;
+        } else {
+            parts[n++] = part;
+        }
+        off += part.len;
+    }
+    return n;
+}
+
+static int read_range(Co *co, NbdReq *req, int64_t off, int64_t len)
+{
+    return io_pread(co, req->conn->exp->common.root->edge, off, len,
+                    (char *)req->buf + (off - req->h.from), 0);
+}
+
+static void reply_read_error(NbdReq *req, int64_t off, int err)
+{
+    uint8_t payload[14] = { 0 };
+
+    stl_be_p(payload, nbd_error_from_errno(err));
+    stq_be_p(payload + 6, off);
+    nbd_reply_chunk(req, true, NBD_REPLY_TYPE_ERROR_OFFSET, payload,
+                    sizeof(payload), NULL, 0);
+}
+
+/* False if it was an error, which ends the reply. */
+static bool reply_read_part(Co *co, NbdReq *req, const ReadPart *part,
+                            bool done)
+{
+    uint8_t head[12];
+    int ret;
+
+    stq_be_p(head, part->off);
+    if (part->hole) {
+        stl_be_p(head + 8, part->len);
+        nbd_reply_chunk(req, done, NBD_REPLY_TYPE_OFFSET_HOLE, head, 12, NULL,
+                        0);
+        return true;
+    }
+    ret = read_range(co, req, part->off, part->len);
+    if (ret < 0) {
+        reply_read_error(req, part->off, -ret);
+        return false;
+    }
+    nbd_reply_chunk(req, done, NBD_REPLY_TYPE_OFFSET_DATA, head, 8,
+                    (char *)req->buf + (part->off - req->h.from), part->len);
+    return true;
+}
+
+static void reply_read_sparse(Co *co, NbdReq *req)
+{
+    ReadPart parts[READ_MAX_PARTS];
+    int n = read_parts(co, req, parts);
+
+    nbd_reply_reserve(req, n);
+    for (int i = 0; i < n; i++) {
+        if (!reply_read_part(co, req, &parts[i], i + 1 == n)) {
+            return;
+        }
+    }
+}
+
+static void reply_read_whole(Co *co, NbdReq *req)
+{
+    ReadPart all = { req->h.from, req->h.len, false };
+    int ret;
+
+    if (req->conn->structured) {
+        reply_read_part(co, req, &all, true);
+        return;
+    }
+    ret = read_range(co, req, req->h.from, req->h.len);
+    if (ret < 0) {
+        nbd_reply_status(req, -ret);
+    } else {
+        nbd_reply_simple_read(req);
+    }
+}
+
+static void reply_read(Co *co, NbdReq *req)
+{
+    NbdConn *conn = req->conn;
+
+    if (req->h.len == 0) {
+        nbd_reply_status(req, 0);
+        return;
+    }
+    req->buf_len = req->h.len;
+    req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
+    if (!req->buf) {
+        nbd_reply_status(req, ENOMEM);
+        return;
+    }
+    root_begin(co, conn->exp->common.root);
+    if (conn->structured && !(req->h.flags & NBD_CMD_FLAG_DF)) {
+        reply_read_sparse(co, req);
+    } else {
+        reply_read_whole(co, req);
+    }
+    root_end(conn->exp->common.root);
+    co_move(co, conn->loop);
+}
+
+/* ---- block status ---- */
+
+#define STATUS_MAX_EXTENTS (MiB / 8)
+
+/* One chunk: context id, then the extents in wire order. */
+static void reply_status_chunk(NbdReq *req, NbdContext *ctx,
+                               const NbdExtents *e, bool done, uint8_t **at)
+{
+    bool ext = req->conn->extended;
+    uint8_t head[8], *p = *at;
+
+    stl_be_p(head, ctx->id);
+    stl_be_p(head + 4, e->list->len);
+    for (guint i = 0; i < e->list->len; i++) {
+        const NbdExtent *x = &g_array_index(e->list, NbdExtent, i);
+        if (ext) {
+            stq_be_p(p, x->len);
+            stq_be_p(p + 8, x->flags);
+            p += 16;
+        } else {
+            stl_be_p(p, x->len);
+            stl_be_p(p + 4, x->flags);
+            p += 8;
+        }
+    }
+    nbd_reply_chunk(req, done, ext ? NBD_REPLY_TYPE_BLOCK_STATUS_EXT
+                                   : NBD_REPLY_TYPE_BLOCK_STATUS,
+                    head, ext ? 8 : 4, *at, p - *at);
+    *at = p;
+}
+
+static void free_extents(void *opaque)
+{
+    NbdExtents *e = opaque;
+
+    g_array_free(e->list, true);
+    g_free(e);
+}
+
+/* Asks every context; the answers, or NULL with *@err. */
+static GPtrArray *status_collect(Co *co, NbdReq *req, int *err)
+{
+    NbdConn *conn = req->conn;
+    Root *root = conn->exp->common.root;
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(free_extents);
+
+    root_begin(co, root);
+    for (guint i = 0; i < conn->contexts->len && !*err; i++) {
+        NbdContext *ctx = g_ptr_array_index(conn->contexts, i);
+        NbdExtents *e = g_new0(NbdExtents, 1);
+
+        e->list = g_array_new(false, false, sizeof(NbdExtent));
+        e->max = req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : STATUS_MAX_EXTENTS;
+        g_ptr_array_add(all, e);
+        *err = -ctx->query(co, conn->exp, ctx, req->h.from, req->h.len, e);
+    }
+    root_end(root);
+    co_move(co, conn->loop);
+    return *err ? NULL : g_steal_pointer(&all);
+}
+
+static void reply_block_status(Co *co, NbdReq *req)
+{
+    NbdConn *conn = req->conn;
+    g_autoptr(GPtrArray) all = NULL;
+    int err = 0;
+    size_t n = 0;
+    uint8_t *at;
+
+    if (!conn->structured || !conn->contexts->len) {
+        nbd_reply_status(req, EINVAL);
+        return;
+    }
+    all = status_collect(co, req, &err);
+    if (!all) {
+        nbd_reply_status(req, err);
+        return;
+    }
+    for (guint i = 0; i < all->len; i++) {
+        n += ((NbdExtents *)g_ptr_array_index(all, i))->list->len;
+    }
+    at = req->owned = g_malloc(n * (conn->extended ? 16 : 8));
+    nbd_reply_reserve(req, all->len);
+    for (guint i = 0; i < all->len; i++) {
+        reply_status_chunk(req, g_ptr_array_index(conn->contexts, i),
+                           g_ptr_array_index(all, i), i + 1 == all->len, &at);
+    }
+}
+
+/* ---- dispatch ---- */
+
+static const Command commands[NBD_CMD_COUNT] = {
+    [NBD_CMD_READ] = { NBD_CMD_FLAG_DF, false, NULL, reply_read },
+    [NBD_CMD_WRITE] = { NBD_CMD_FLAG_FUA, true, run_write, NULL },
+    [NBD_CMD_FLUSH] = { 0, false, run_flush, NULL },
+    [NBD_CMD_TRIM] = { NBD_CMD_FLAG_FUA, true, run_trim, NULL },
+    [NBD_CMD_CACHE] = { 0, false, run_cache, NULL },
+    [NBD_CMD_WRITE_ZEROES] = {
+        NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true,
+        run_write_zeroes, NULL
+    },
+    [NBD_CMD_BLOCK_STATUS] = {
+        NBD_CMD_FLAG_REQ_ONE, false, NULL, reply_block_status
+    },
+};
+
+/* A positive errno if the request must not be carried out. */
+static int request_validate(const NbdReq *req)
+{
+    const NbdRequestHeader *h = &req->h;
+    const NbdConn *conn = req->conn;
+    uint64_t size = MAX(root_length(conn->exp->common.root), 0);
+    uint16_t flags = h->flags;
+    const Command *cmd;
+
+    if (h->type >= NBD_CMD_COUNT || h->type == NBD_CMD_DISC) {
+        return EINVAL;
+    }
+    cmd = &commands[h->type];
+    if (conn->extended && h->type == NBD_CMD_WRITE) {
+        flags &= ~NBD_CMD_FLAG_PAYLOAD_LEN;
+    }
+    if (flags & ~cmd->flags) {
+        return EINVAL;
+    }
+    if (cmd->writes && !conn->exp->common.writable) {
+        return EPERM;
+    }
+    if (h->type == NBD_CMD_FLUSH) {
+        return h->from || h->len ? EINVAL : 0;
+    }
+    if (h->from > size || h->len > size - h->from) {
+        return h->type == NBD_CMD_WRITE || h->type == NBD_CMD_WRITE_ZEROES
+               ? ENOSPC : EINVAL;
+    }
+    if (h->type == NBD_CMD_READ && h->len > NBD_MAX_PAYLOAD) {
+        return EINVAL;
+    }
+    return h->type == NBD_CMD_BLOCK_STATUS && !h->len ? EINVAL : 0;
+}
+
+static void request_run(Co *co, void *opaque)
+{
+    NbdReq *req = opaque;
+    const Command *cmd = &commands[req->h.type];
+
+    if (cmd->run) {
+        int ret = cmd->run(co, req);
+        co_move(co, req->conn->loop);
+        nbd_reply_status(req, -ret);
+    } else {
+        cmd->reply(co, req);
+    }
+    nbd_reply_send(req);
+}
+
+static bool has_payload(const NbdConn *conn, const NbdRequestHeader *h)
+{
+    return h->type == NBD_CMD_WRITE ||
+           (conn->extended && (h->flags & NBD_CMD_FLAG_PAYLOAD_LEN));
+}
+
+/* Receives the payload; a positive errno if it had to be thrown away, -1 if
+ * the stream is no use any more. */
+static int request_payload(Co *co, NbdConn *conn, NbdReq *req, int err)
+{
+    if (req->h.len > NBD_MAX_PAYLOAD) {
+        return -1;
+    }
+    if (!err && req->h.len) {
+        req->buf_len = req->h.len;
+        req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
+        err = req->buf ? 0 : ENOMEM;
+    }
+    if (req->buf) {
+        return rx_payload(co, conn, req->buf, req->buf_len) ? err : -1;
+    }
+    return rx_skip(co, conn, req->h.len) ? err : -1;
+}
+
+/* Receives and starts one request; false at the end of the stream. */
+static bool request_next(Co *co, NbdConn *conn)
+{
+    size_t size = conn->extended ? NBD_EXT_REQUEST_SIZE : NBD_REQUEST_SIZE;
+    NbdRequestHeader h;
+    NbdReq *req;
+    int err;
+
+    if (!rx_fill(co, conn, size) ||
+        !nbd_request_unpack(conn->rx + conn->rx_pos, conn->extended, &h)) {
+        return false;
+    }
+    conn->rx_pos += size;
+    if (h.type == NBD_CMD_DISC) {
+        return false;
+    }
+    req = nbd_req_new(conn);
+    req->h = h;
+    err = request_validate(req);
+    if (has_payload(conn, &h)) {
+        err = request_payload(co, conn, req, err);
+        if (err < 0) {
+            nbd_req_free(req);
+            return false;
+        }
+    }
+    if (err) {
+        nbd_reply_status(req, err);
+        nbd_reply_send(req);
+    } else {
+        co_spawn(conn->loop, request_run, req);
+    }
+    return true;
+}
+
+void nbd_transmission(Co *co, NbdConn *conn)
+{
+    conn->reader = co;
+    conn->loop = conn->exp->loop;
+    iothread_use(conn->loop);
+    co_move(co, conn->loop);
+    conn->rx = g_malloc(RX_SIZE);
+    conn->tx_last = &conn->tx_first;
+    conn->pool = nbd_bufpool_new();
+
+    do {
+        conn_follow_export(co, conn);
+        while (conn->in_flight >= NBD_MAX_REQUESTS) {
+            reader_wait(co, conn);
+        }
+    } while (!conn->failed && request_next(co, conn));
+
+    conn_settle(co, conn);
+    channel_shutdown(conn->ch);
+    if (conn->listed) {
+        g_ptr_array_remove_fast(conn->exp->served, conn);
+    }
+    co_move(co, loop_main());
+    iothread_unuse(conn->loop);
+
+    while (conn->free_reqs) {
+        NbdReq *req = conn->free_reqs;
+        conn->free_reqs = req->next;
+        g_free(req);
+    }
+    nbd_bufpool_free(conn->pool);
+    g_free(conn->rx);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Listeners and the life of connections.
+ *
+ * Each listener has a coroutine that accepts; each connection one that shakes
+ * hands and serves. Both live on the main loop's tables until they end by
+ * themselves: stopping a server shuts their sockets down and waits.
+ */
+
+#include <sys/socket.h>
+
+#include "block/graph.h"
+#include "nbd/server-internal.h"
+
+static GPtrArray *servers;          /* of NbdServer */
+
+/* ---- connections ---- */
+
+static NbdConn *conn_new(NbdServer *server, int fd)
+{
+    NbdConn *conn = g_new0(NbdConn, 1);
+
+    conn->server = server;
+    conn->ch = channel_new_fd(fd);
+    conn->meta_names = g_ptr_array_new_with_free_func(g_free);
+    conn->contexts = g_ptr_array_new();
+    g_ptr_array_add(server->conns, conn);
+    return conn;
+}
+
+static void conn_free(NbdConn *conn)
+{
+    NbdServer *server = conn->server;
+    bool served = conn->served;
+
+    g_ptr_array_remove_fast(server->conns, conn);
+    channel_free(conn->ch);
+    g_free(conn->meta_export);
+    g_ptr_array_free(conn->meta_names, true);
+    g_ptr_array_free(conn->contexts, true);
+    g_free(conn);
+    co_queue_wake_all(&server->changed);
+    if (server->set.connection_gone) {
+        server->set.connection_gone(server, served, server->set.opaque);
+    }
+}
+
+static void handshake_expired(void *opaque)
+{
+    NbdConn *conn = opaque;
+
+    channel_shutdown(conn->ch);
+}
+
+static NbdHandshake conn_handshake(Co *co, NbdConn *conn)
+{
+    int seconds = conn->server->set.handshake_max_seconds;
+    LoopTimer *timer = NULL;
+    NbdHandshake result;
+
+    if (seconds) {
+        timer = loop_timer_new(loop_main(), handshake_expired, conn);
+        loop_timer_set(timer, clock_ns() + seconds * INT64_C(1000000000));
+    }
+    result = nbd_handshake(co, conn);
+    loop_timer_free(timer);
+    return result;
+}
+
+static void conn_run(Co *co, void *opaque)
+{
+    NbdConn *conn = opaque;
+
+    if (conn_handshake(co, conn) == NBD_HANDSHAKE_GO) {
+        NbdExport *exp = conn->exp;
+
+        conn->served = true;
+        g_ptr_array_add(exp->conns, conn);
+        nbd_transmission(co, conn);
+        g_ptr_array_remove_fast(exp->conns, conn);
+        export_unref(&exp->common);
+    }
+    conn_free(conn);
+}
+
+/* ---- listeners ---- */
+
+typedef struct Listener {
+    NbdServer *server;
+    guint index;
+} Listener;
+
+static int *listener_fd(Listener *l)
+{
+    return &g_array_index(l->server->listeners, int, l->index);
+}
+
+static void accept_one(NbdServer *server, int fd)
+{
+    unsigned max = server->set.max_connections;
+
+    if (max && server->conns->len >= max) {
+        close(fd);
+        return;
+    }
+    co_spawn(loop_main(), conn_run, conn_new(server, fd));
+}
+
+static void accept_run(Co *co, void *opaque)
+{
+    g_autofree Listener *l = opaque;
+    NbdServer *server = l->server;
+
+    g_ptr_array_add(server->accepting, co);
+    while (*listener_fd(l) >= 0) {
+        int fd = co_accept(co, *listener_fd(l));
+
+        if (fd >= 0 && *listener_fd(l) >= 0) {
+            accept_one(server, fd);
+        } else if (fd >= 0) {
+            close(fd);
+        } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ||
+                   fd == -ENOBUFS) {
+            /* Out of something: others may give it back meanwhile. */
+            co_sleep(co, 100 * 1000 * 1000);
+        } else if (fd != -ECONNABORTED && fd != -EINTR && fd != -EAGAIN) {
+            break;
+        }
+    }
+    g_ptr_array_remove_fast(server->accepting, co);
+    co_queue_wake_all(&server->changed);
+}
+
+void nbd_server_add_listener(NbdServer *server, int fd)
+{
+    Listener *l = g_new0(Listener, 1);
+
+    l->server = server;
+    l->index = server->listeners->len;
+    g_array_append_val(server->listeners, fd);
+    co_spawn(loop_main(), accept_run, l);
+}
+
+void nbd_server_stop_listening(NbdServer *server)
+{
+    for (guint i = 0; i < server->listeners->len; i++) {
+        int *fd = &g_array_index(server->listeners, int, i);
+        if (*fd >= 0) {
+            shutdown(*fd, SHUT_RDWR);
+            close(*fd);
+            *fd = -1;
+        }
+    }
+    for (guint i = 0; i < server->accepting->len; i++) {
+        co_io_cancel(g_ptr_array_index(server->accepting, i));
+    }
+}
+
+/* ---- servers ---- */
+
+NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings)
+{
+    NbdServer *server = g_new0(NbdServer, 1);
+
+    g_assert(!nbd_server_find(id));
+    server->id = g_strdup(id);
+    server->set = *settings;
+    server->exports = g_ptr_array_new();
+    server->conns = g_ptr_array_new();
+    server->listeners = g_array_new(false, false, sizeof(int));
+    server->accepting = g_ptr_array_new();
+    if (!servers) {
+        servers = g_ptr_array_new();
+    }
+    g_ptr_array_add(servers, server);
+    return server;
+}
+
+NbdServer *nbd_server_start(Co *co, const char *id, const SockAddr *addr,
+                            const NbdServerSettings *settings, Error **errp)
+{
+    NbdServer *server;
+    int fd = sock_listen(co, addr, 128, errp);
+
+    if (fd < 0) {
+        return NULL;
+    }
+    server = nbd_server_new(id, settings);
+    nbd_server_add_listener(server, fd);
+    return server;
+}
+
+NbdServer *nbd_server_find(const char *id)
+{
+    for (guint i = 0; servers && i < servers->len; i++) {
+        NbdServer *server = g_ptr_array_index(servers, i);
+        if (strcmp(server->id, id) == 0 && !server->stopping) {
+            return server;
+        }
+    }
+    return NULL;
+}
+
+unsigned nbd_server_connections(const NbdServer *server)
+{
+    return server->conns->len;
+}
+
+BlockExport *nbd_server_export(NbdServer *server, const char *name)
+{
+    for (guint i = 0; i < server->exports->len; i++) {
+        NbdExport *exp = g_ptr_array_index(server->exports, i);
+        if (strcmp(exp->name, name) == 0) {
+            return &exp->common;
+        }
+    }
+    return NULL;
+}
+
+static void server_free(NbdServer *server)
+{
+    g_ptr_array_remove(servers, server);
+    if (servers->len == 0) {
+        g_ptr_array_free(g_steal_pointer(&servers), true);
+    }
+    g_ptr_array_free(server->exports, true);
+    g_ptr_array_free(server->conns, true);
+    g_array_free(server->listeners, true);
+    g_ptr_array_free(server->accepting, true);
+    g_free(server->id);
+    g_free(server);
+}
+
+void nbd_server_stop(Co *co, NbdServer *server)
+{
+    g_autoptr(GPtrArray) exports = NULL;
+
+    server->stopping = true;
+    nbd_server_stop_listening(server);
+    exports = g_ptr_array_copy(server->exports, NULL, NULL);
+    for (guint i = 0; i < exports->len; i++) {
+        NbdExport *exp = g_ptr_array_index(exports, i);
+        export_request_shutdown(&exp->common);
+    }
+    for (guint i = 0; i < server->conns->len; i++) {
+        NbdConn *conn = g_ptr_array_index(server->conns, i);
+        /* From the main loop: the channel itself is not touched. */
+        shutdown(channel_fd(conn->ch), SHUT_RDWR);
+    }
+    control_unlock(co);
+    while (server->conns->len || server->accepting->len ||
+           server->exports_alive) {
+        co_queue_wait(co, &server->changed);
+    }
+    control_lock(co);
+    server_free(server);
+}
