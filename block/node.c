@@ -283,3 +283,13 @@ Edge *node_child(const Node *node, const char *name)
     }
     return NULL;
 }
+
+bool node_check_busy(const Node *node, Error **errp)
+{
+    if (!node->busy) {
+        return true;
+    }
+    error_setg(errp, "Node '%s' is busy: block device is in use by block job: "
+               "%s", node->name, node->busy_with);
+    return false;
+}

@@ -80,11 +80,16 @@ struct Node {
     bool implicit;          /* a job put it in; queries skip it */
     bool never_freeze;
     void *job;              /* the job that this filter belongs to, or NULL */
+    unsigned busy;          /* jobs that keep it from others ... */
+    const char *busy_with;  /* ... and of which type the last one is */
 };
 
 /* A closed node on the main loop, in the table. @name NULL: a generated one.
  * One reference. NULL if the name is malformed or taken; QEMU's texts. */
 Node *node_new(const BlockDriver *drv, const char *name, Error **errp);
+/* False if a job keeps it: "Node 'x' is busy: block device is in use by block
+ * job: TYPE". */
+bool node_check_busy(const Node *node, Error **errp);
 
 /* Control lock. */
 Node *node_find(const char *name);
