@@ -82,6 +82,9 @@ int64_t root_length(const Root *root);          /* bytes or -ENOMEDIUM */
  */
 void root_begin(Co *co, Root *root);
 void root_end(Root *root);
+/* Counts without waiting at the door: only from inside a request of the same
+ * graph, for work that goes on after that request. Ended by root_end. */
+void root_hold(Root *root);
 
 /* Each is begin, a range check (-EIO), the request, end. Suspends. */
 int root_read(Co *co, Root *root, int64_t off, int64_t len, const IoVec *iov,
