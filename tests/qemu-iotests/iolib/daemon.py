@@ -88,14 +88,29 @@ class StorageDaemon(_Server):
         if monitor:
             argv += ['--chardev', f'socket,id=mon,path={self.qmp_path},'
                      'server=on,wait=off', '--monitor', 'chardev=mon']
-        self.start(argv + list(args), f'qsd{self.number}')
+        argv += list(args)
+        if '--pidfile' not in argv:
+            argv += ['--pidfile', env.path(f'qsd{self.number}.pid')]
+        self.start(argv, f'qsd{self.number}')
         self.qmp = None
-        if monitor:
-            try:
+        try:
+            self._ready(argv[argv.index('--pidfile') + 1])
+            if monitor:
                 self.qmp = QMP(self.qmp_path)
-            except Exception:
-                print(self.output())
-                raise
+        except Exception:
+            print(self.output())
+            raise
+
+    def _ready(self, pidfile):
+        """The process id is written when everything is set up.  Debian's 7.2
+        garbles the greeting of a client that comes earlier."""
+        end = time.monotonic() + 20 * env.slow()
+        while not os.path.exists(pidfile) or not os.path.getsize(pidfile):
+            if self.process.poll() is not None:
+                fail(f'the daemon ended:\n{self.output()}')
+            if time.monotonic() > end:
+                fail('the daemon does not get ready')
+            time.sleep(0.003)
 
     def __enter__(self):
         return self
@@ -192,7 +207,11 @@ class StorageDaemon(_Server):
         started = not os.path.exists(self.nbd_path)
         if started:
             self.nbd_start()
-        self.export(node, name, bitmaps=[bitmap])
+        # An enabled bitmap needs an export that may change it.
+        read_only = [n['ro'] for n in
+                     self.cmd('query-named-block-nodes', flat=True)
+                     if n['node-name'] == node][0]
+        self.export(node, name, writable=not read_only, bitmaps=[bitmap])
         context = f'qemu:dirty-bitmap:{bitmap}'
         client = NbdClient(self.nbd_path, name, contexts=[context])
         ranges = [(o, n) for o, n, flags in client.extents(context) if flags]

@@ -82,5 +82,7 @@ def skip(reason):
 
 
 def _short(value):
+    if isinstance(value, bytes) and len(value) > 64:
+        return f'{value[:64].hex()} ... ({len(value)} bytes)'
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) < 4000 else text[:4000] + ' ...'

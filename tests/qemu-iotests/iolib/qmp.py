@@ -22,8 +22,7 @@ class QMPError(Exception):
 
 def hyphens(arguments):
     """node_name='x' is what Python can spell of {"node-name": "x"}."""
-    return {k.replace('_', '-'): v for k, v in arguments.items()
-            if v is not None}
+    return {k.replace('_', '-'): v for k, v in arguments.items()}
 
 
 class QMP:
