@@ -171,7 +171,6 @@ void json_stream_feed(JsonStream *stream, const char *buf, size_t len)
 void json_stream_end(JsonStream *stream)
 {
     JsonTokenType type = JSON_TOKEN_KEYWORD;
-    Error *err = NULL;
 
     switch (json_lex_end(&stream->state, &type)) {
     case LEX_END_BEFORE:
@@ -184,7 +183,6 @@ void json_stream_end(JsonStream *stream)
         break;
     }
     if (stream->tokens->len) {
-        error_setg(&err, "JSON parse error, premature EOI");
-        stream_fail(stream, err);
+        stream_value(stream);   /* the parser knows what is missing */
     }
 }

@@ -42,7 +42,8 @@ def main():
     args.add_argument('-o', '--output-dir', metavar='DIR', default='.',
                       help='write the C files to DIR')
     args.add_argument('-p', '--prefix', default='',
-                      help="begin the C files' names with PREFIX")
+                      help="begin the C files' names with PREFIX, and have "
+                      "them include each other without a folder")
     args.add_argument('--docs', metavar='FILE',
                       help='write the manual to FILE, and no C')
     args.add_argument('--depfile', metavar='FILE',
@@ -64,7 +65,10 @@ def main():
                 path = os.path.join(args.output_dir,
                                     f'{args.prefix}qapi-{name}{suffix}')
                 outputs.append(path)
-                write(path, make(schema))
+                text = make(schema)
+                if args.prefix:
+                    text = text.replace('"qapi/qapi-', f'"{args.prefix}qapi-')
+                write(path, text)
     if args.depfile:
         write(args.depfile, ' '.join(outputs) + ': ' +
               ' '.join(schema.files) + '\n')
