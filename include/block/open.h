@@ -13,6 +13,9 @@
 
 /* Opens a graph; a new reference, or NULL. @opts is consumed. */
 Node *open_options(Co *co, BlockdevOptions *opts, Error **errp);
+/* The same where options that are not given mean what @flags says. */
+Node *open_with_flags(Co *co, BlockdevOptions *opts, OpenFlags flags,
+                      Error **errp);
 /* An inline definition or the name of a node that is there. */
 Node *open_ref(Co *co, const BlockdevRef *ref, Error **errp);
 
@@ -42,7 +45,17 @@ Edge *open_child(Co *co, Node *parent, const char *name, EdgeRole role,
 bool open_backing(Co *co, Node *node, const BlockdevRefOrNull *ref,
                   Error **errp);
 
-/* Probes by content and name: never NULL ("raw" is the last resort). */
+/* For drivers that find out that they can't write: turns a node with
+ * auto-read-only read-only, else fails with @message (NULL: "Image is
+ * read-only"). */
+bool open_apply_auto_read_only(Node *node, const char *message, Error **errp);
+/* What a child in @role is opened with by a parent that has @parent. */
+OpenFlags open_inherited_flags(OpenFlags parent, EdgeRole role);
+/* @flags with what @opts says in its place; checks that they fit together. */
+bool open_resolve_flags(const BlockdevOptions *opts, OpenFlags *flags,
+                        Error **errp);
+
+/* Probes by content and name; "raw" is the last resort. NULL: unreadable. */
 const BlockDriver *open_probe(Co *co, Node *protocol, Error **errp);
 
 /* The name that @filename, written in an image at @base, means; caller frees.
@@ -50,10 +63,16 @@ const BlockDriver *open_probe(Co *co, Node *protocol, Error **errp);
  * directory of @base; json: bases are an error. */
 char *open_combine_paths(const char *base, const char *filename,
                          Error **errp);
+/* The same for the backing file that is written in the header of @node; NULL
+ * if there is none (no error) or it can't be told. */
+char *open_full_backing(Node *node, const char *backing_file, Error **errp);
 /* The protocol prefix of a name ("nbd"), or NULL for a path; caller frees. */
 char *open_protocol_prefix(const char *filename);
 
 /* node->filename and node->exact_filename out of options and children. */
 void open_refresh_filename(Node *node);
+/* The options that tell the node's content, children spelled out: what stands
+ * behind json: in its name. A new reference. */
+json_t *open_content_json(Node *node);
 
 #endif
