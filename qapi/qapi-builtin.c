@@ -30,3 +30,12 @@ BUILTIN(size, SIZE, uint64_t);
 BUILTIN(bool, BOOL, bool);
 BUILTIN(null, NULL, QapiNull);
 BUILTIN(any, ANY, json_t *);
+
+static const QapiMember q_empty_members[] = {
+    { NULL }
+};
+
+const QapiType qapi_type_q_empty = {
+    .name = "q_empty", .kind = QAPI_KIND_OBJECT, .size = 1,
+    .members = q_empty_members,
+};

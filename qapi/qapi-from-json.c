@@ -109,9 +109,18 @@ static bool error_missing(Reader *r, const Place *place)
 /* ---- scalars ---- */
 
 /*
- * In key=value mode all scalars are strings: the string, or NULL where the
- * value is a tree ("size.a=5"), which is an error.
+ * Is the scalar written as text? In key=value mode it is, unless the tree was
+ * put together from JSON, too ("json:" names and options that go on top).
  */
+static bool is_text(const Reader *r, const json_t *value)
+{
+    JsonType type = json_qtype(value);
+
+    return r->mode == QAPI_KEYVAL && type != JSON_T_NUMBER &&
+           type != JSON_T_BOOL && type != JSON_T_NULL;
+}
+
+/* The text; NULL where the value is a tree ("size.a=5"), an error. */
 static const char *scalar_text(Reader *r, json_t *value, const Place *place)
 {
     const char *text = json_get_string(value);
@@ -186,7 +195,7 @@ static bool read_int(Reader *r, const QapiType *type, void *slot,
     const char *text;
     int64_t n;
 
-    if (r->mode == QAPI_KEYVAL) {
+    if (is_text(r, value)) {
         text = scalar_text(r, value, place);
         if (!text) {
             return false;
@@ -211,7 +220,7 @@ static bool read_uint(Reader *r, const QapiType *type, void *slot,
     uint64_t n;
     int64_t negative;
 
-    if (r->mode == QAPI_KEYVAL) {
+    if (is_text(r, value)) {
         text = scalar_text(r, value, place);
         if (!text) {
             return false;
@@ -233,7 +242,7 @@ static bool read_size(Reader *r, const QapiType *type, void *slot,
 {
     const char *text;
 
-    if (r->mode != QAPI_KEYVAL) {
+    if (!is_text(r, value)) {
         return read_uint(r, type, slot, value, place);
     }
     text = scalar_text(r, value, place);
@@ -251,7 +260,7 @@ static bool read_bool(Reader *r, bool *slot, json_t *value,
     static const char *const off[] = { "off", "no", "false", "n", NULL };
     const char *text;
 
-    if (r->mode == QAPI_STRICT) {
+    if (!is_text(r, value)) {
         *slot = json_is_true(value);
         return json_is_boolean(value) || error_type(r, place, "boolean");
     }
@@ -272,7 +281,7 @@ static bool read_number(Reader *r, double *slot, json_t *value,
     const char *text;
     char *end;
 
-    if (r->mode == QAPI_STRICT) {
+    if (!is_text(r, value)) {
         return json_get_double(value, slot) ||
                error_type(r, place, "number");
     }
@@ -292,7 +301,7 @@ static bool read_str(Reader *r, char **slot, json_t *value,
 {
     const char *text;
 
-    if (r->mode == QAPI_KEYVAL) {
+    if (is_text(r, value)) {
         text = scalar_text(r, value, place);
         if (!text) {
             return false;
@@ -311,7 +320,7 @@ static bool read_null(Reader *r, json_t *value, const Place *place)
 {
     const char *text;
 
-    if (r->mode == QAPI_STRICT) {
+    if (!is_text(r, value)) {
         return json_is_null(value) || error_type(r, place, "null");
     }
     text = scalar_text(r, value, place);
@@ -369,11 +378,7 @@ static bool check_unexpected(Reader *r, const QapiType *type,
             Place at = { .up = place, .name = name };
             g_autofree char *full = place_full(r, &at);
 
-            if (r->mode == QAPI_KEYVAL && !json_get_string(member)) {
-                error_setg(r->errp, "Parameters '%s.*' are unexpected", full);
-            } else {
-                error_setg(r->errp, "Parameter '%s' is unexpected", full);
-            }
+            error_setg(r->errp, "Parameter '%s' is unexpected", full);
             return false;
         }
     }
@@ -427,12 +432,15 @@ static bool read_object(Reader *r, const QapiType *type, void *object,
 
 /* ---- alternates and lists ---- */
 
-/* QType: what QEMU's generated code knows a JSON value's kind by. */
-static int qtype_of(json_t *value)
+static QType qtype_of(json_t *value)
 {
-    static const int qtypes[] = {
-        [JSON_T_NULL] = 1, [JSON_T_NUMBER] = 2, [JSON_T_STRING] = 3,
-        [JSON_T_OBJECT] = 4, [JSON_T_ARRAY] = 5, [JSON_T_BOOL] = 6,
+    static const QType qtypes[] = {
+        [JSON_T_NULL] = QTYPE_QNULL,
+        [JSON_T_NUMBER] = QTYPE_QNUM,
+        [JSON_T_STRING] = QTYPE_QSTRING,
+        [JSON_T_OBJECT] = QTYPE_QDICT,
+        [JSON_T_ARRAY] = QTYPE_QLIST,
+        [JSON_T_BOOL] = QTYPE_QBOOL,
     };
 
     return qtypes[json_qtype(value)];
@@ -442,14 +450,14 @@ static int qtype_of(json_t *value)
 static bool read_alternate(Reader *r, const QapiType *type, void *object,
                            json_t *value, const Place *place)
 {
-    int *tag = qapi_at(object, type->tag_offset);
+    QType *tag = qapi_at(object, type->tag_offset);
     void *u = qapi_at(object, type->u_offset);
     const QapiVariant *v;
 
     *tag = qtype_of(value);
     v = qapi_variant(type, object);
     if (!v) {
-        *tag = 0;
+        *tag = QTYPE_NONE;
         error_setg(r->errp, "Invalid parameter type for '%s', expected: %s",
                    place_short(place), type->name);
         return false;

@@ -34,8 +34,19 @@
 /* How scalars are written in the value that is read. */
 typedef enum QapiMode {
     QAPI_STRICT,    /* JSON: 64 is a number, true is a boolean */
-    QAPI_KEYVAL,    /* command line: all scalars are strings: "64k", "on" */
+    QAPI_KEYVAL,    /* command line: scalars may be strings: "64k", "on" */
 } QapiMode;
+
+/* Which branch an alternate has: the kind of the JSON value (QEMU's names). */
+typedef enum QType {
+    QTYPE_NONE,             /* not read yet; never seen */
+    QTYPE_QNULL,
+    QTYPE_QNUM,
+    QTYPE_QSTRING,
+    QTYPE_QDICT,
+    QTYPE_QLIST,
+    QTYPE_QBOOL,
+} QType;
 
 /* The branch of an alternate that says null; it carries nothing. */
 typedef char QapiNull;
@@ -102,6 +113,9 @@ extern const QapiType qapi_type_str, qapi_type_number, qapi_type_int,
     qapi_type_int8, qapi_type_int16, qapi_type_int32, qapi_type_int64,
     qapi_type_uint8, qapi_type_uint16, qapi_type_uint32, qapi_type_uint64,
     qapi_type_size, qapi_type_bool, qapi_type_null, qapi_type_any;
+
+/* The object without members: the arguments of commands that have none. */
+extern const QapiType qapi_type_q_empty;
 
 /*
  * A new object of the type made from a value; free it with qapi_free.  The

@@ -50,10 +50,6 @@ class Schema:
             self.types[builtin.name] = builtin
             self.names[builtin.name] = builtin
         self.add_type(Object('q_empty', [], implicit=True))
-        self.add_type(Enum('QType', [
-            EnumValue(n, None, None, []) for n in
-            ('none', 'qnull', 'qnum', 'qstring', 'qdict', 'qlist', 'qbool')],
-            'QTYPE'))
         for expr in parser.exprs:
             if isinstance(expr, Doc):
                 self.items.append(expr)
@@ -465,6 +461,10 @@ class Schema:
             if arg.tag is not None and not entity.boxed:
                 raise QapiError(entity.info, f"'data' of {where} is a union, "
                                 f"so it must be 'boxed'")
+            if not entity.boxed and any(m.cond for m in arg.members):
+                raise QapiError(entity.info, f"'data' of {where} has "
+                                f"conditional members, so it must be "
+                                f"'boxed'")
         ret = getattr(entity, 'ret', None)
         if isinstance(ret, Builtin) and ret.name == 'null':
             raise QapiError(entity.info, f"{where} can't return 'null'")

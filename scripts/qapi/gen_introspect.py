@@ -2,7 +2,7 @@
 # Copyright (c) 2026 The project's contributors
 """qapi-introspect.[ch]: the interface's commands and events, as tables.
 
-qapi/introspect.c makes of them, and of the types' tables, what
+qapi/qapi-introspection.c makes of them, and of the types' tables, what
 query-qmp-schema returns.  They do not refer to the handlers, so that a
 program without any can still describe the interface.
 """

@@ -120,7 +120,6 @@ def header(schema):
     text += '#include "qapi/qapi.h"\n\n'
     for enum in by_kind(schema, Enum):
         text += enum_decl(enum)
-    text += 'extern const QapiType qapi_type_q_empty;\n\n'
     named = in_order(schema) + by_kind(schema, List)
     for typ in named:
         text += guarded(typ.cond, f'typedef struct {typ.c} {typ.c};\n')
@@ -252,11 +251,6 @@ def source(schema):
     """qapi-types.c"""
     text = HEAD
     text += '#include "util/osdep.h"\n#include "qapi/qapi-types.h"\n\n'
-    text += ('static const QapiMember q_empty_members[] = {\n'
-             '    { NULL }\n};\n'
-             'const QapiType qapi_type_q_empty = {\n'
-             '    .name = "q_empty", .kind = QAPI_KIND_OBJECT, .size = 1,\n'
-             '    .members = q_empty_members,\n};\n\n')
     for enum in by_kind(schema, Enum):
         text += enum_table(enum)
     for typ in by_kind(schema, List):
