@@ -14,6 +14,8 @@ when the claim is false.  The library is small files, each one idea:
     nbd      an NBD client in plain Python, several requests in flight
     qcow2    a decoder of qcow2 headers and bitmap directories
     model    patterns, extents, hashes of a whole disk
+    crash    killing a daemon, and judging what is left
+    images   images written by QEMU 10.0
     smallfs  a file system that is full soon
     writer   a guest that writes all the time, and the proof that a copy is
              one point in time of it
@@ -27,5 +29,7 @@ from .daemon import *    # noqa: F401,F403
 from .nbd import *       # noqa: F401,F403
 from .qcow2 import *     # noqa: F401,F403
 from .model import *     # noqa: F401,F403
+from .crash import *     # noqa: F401,F403
+from .images import *    # noqa: F401,F403
 from .smallfs import *   # noqa: F401,F403
 from .writer import *    # noqa: F401,F403
