@@ -17,8 +17,7 @@
  * drained graph with another one, the other becomes part of the section; who
  * adds the edge has seen to it that the other is quiet.
  *
- * This file doesn't keep a coroutine from draining its own request; that would
- * wait forever and is a bug of the caller.
+ * A coroutine that drains its own request would wait forever: asserted.
  */
 #include "util/osdep.h"
 
@@ -120,6 +119,13 @@ static void drain_wait(Co *co, DrainSection *s)
     }
 }
 
+static void drain_assert_outside(const Co *co, const DrainSection *s)
+{
+    for (guint i = 0; i < s->nodes->len; i++) {
+        g_assert(!io_track_has(g_ptr_array_index(s->nodes, i), co));
+    }
+}
+
 DrainSection *drain_section_begin(Co *co, Node *node)
 {
     DrainSection *s = g_new0(DrainSection, 1);
@@ -132,6 +138,7 @@ DrainSection *drain_section_begin(Co *co, Node *node)
     }
     g_ptr_array_add(drain_sections, s);
     drain_add_graph(s, node);
+    drain_assert_outside(co, s);
     drain_wait(co, s);
     return s;
 }

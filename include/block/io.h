@@ -49,8 +49,35 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
 /* A protocol's length, asked anew; bytes or -errno. */
 int64_t io_length(Co *co, Node *node);
 
-/* A driver that works on its own node's range beside guest requests (qcow2
- * discard in the background, cbw) marks it by a tracked request of its own. */
+/*
+ * After @node's length has changed from @old_len by other ways than io_write
+ * and io_resize (a child grew, the server says so): bitmaps, parents and roots
+ * learn of it. node->length is set already.
+ */
+void io_length_changed(Co *co, Node *node, int64_t old_len);
+
+/* ---- block/io-track.c ---- */
+
+/*
+ * A request under way. io_* make their own. A driver or filter that works on
+ * its own node's range beside guest requests (copy-on-read, a discard in the
+ * background) marks the range by one of its own, which lives on its stack.
+ */
+struct TrackedReq {
+    Node *node;
+    Co *co;
+    int64_t off, end;           /* rounded to the alignment if serialising */
+    bool serialising;
+    TrackedReq *older, *newer;
+    CoQueue waiters;
+};
+/* Suspends while overlapping older requests are under way, if they or this one
+ * are serialising. */
+void io_track_begin(Co *co, TrackedReq *req, Node *node, int64_t off,
+                    int64_t len, bool serialising);
+void io_track_end(TrackedReq *req);
+/* Whether @co is inside of a request of @node: for assertions. */
+bool io_track_has(const Node *node, const Co *co);
 
 /* ---- block/status.c ---- */
 
@@ -73,7 +100,7 @@ int status_is_zero(Co *co, Node *node, int64_t off, int64_t len);
 
 /*
  * Closes the doors of all roots of @node's connected graph and suspends until
- * nothing is in flight. Nests. Never from inside a request. Control lock. The
+ * nothing is in flight. Nests. From inside a request it asserts. Control lock. The
  * coroutine walks to the graph's loop and comes out there; drain_end() belongs
  * on that loop, too, and ends the last drain that began at @node.
  */

@@ -63,6 +63,8 @@ struct Node {
     unsigned serialising;   /* how many of them are */
     int64_t write_gen;      /* counts completed writes */
     int64_t flushed_gen;    /* of the last successful flush */
+    int64_t flushes_begun;  /* how many flushes have begun */
+    int64_t flush_done;     /* number of the last one that succeeded */
     bool flushing;
     CoQueue flush_queue;
     unsigned quiesced;      /* depth of drains */

@@ -69,7 +69,9 @@ bool root_insert(Co *co, Root *root, Node *node, Error **errp);
 /* Waits for what is in flight, lets go of the node. */
 void root_remove(Co *co, Root *root);
 void root_free(Co *co, Root *root);             /* root_remove first; NULL ok */
-bool root_set_perms(Root *root, uint64_t need, uint64_t share, Error **errp);
+/* Drains around it. Suspends; comes back to the same loop. */
+bool root_set_perms(Co *co, Root *root, uint64_t need, uint64_t share,
+                    Error **errp);
 
 Node *root_node(const Root *root);              /* NULL if empty */
 int64_t root_length(const Root *root);          /* bytes or -ENOMEDIUM */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Changing the length of a node, and telling those above.
+ *
+ * While a node grows, the new range is a serialising request: nobody reads it
+ * half made. A layer that grows over a longer backing file must not show what
+ * the backing file holds there: the new range is zeroed before anybody sees
+ * it.
+ */
+
+#include "block/dirty-bitmap.h"
+#include "block/io-steps.h"
+#include "block/root.h"
+
+void io_length_changed(Co *co, Node *node, int64_t old_len)
+{
+    if (node->length == old_len) {
+        return;
+    }
+    if (node->bitmaps) {
+        bitmap_note_resize(node, old_len, node->length);
+    }
+    for (unsigned i = 0; i < node->parents->len; i++) {
+        Edge *e = node->parents->pdata[i];
+        Node *parent = e->parent;
+
+        if (e->root) {
+            if (e->root->ops && e->root->ops->resized) {
+                e->root->ops->resized(e->root);
+            }
+        } else if (parent->drv && parent->drv->child_resized) {
+            parent->drv->child_resized(co, parent, e);
+        } else if (parent->drv && parent->drv->kind == DRIVER_FILTER &&
+                   parent->file == e) {
+            int64_t was = parent->length;
+
+            parent->length = node->length;
+            io_length_changed(co, parent, was);
+        }
+    }
+}
+
+int64_t io_length(Co *co, Node *node)
+{
+    int64_t old_len = node->length;
+    int64_t len;
+
+    loop_assert(node->loop);
+    if (!node->drv->refresh_length) {
+        return node->length;
+    }
+    len = node->drv->refresh_length(co, node);
+    if (len >= 0) {
+        node->length = len;
+        io_length_changed(co, node, old_len);
+    }
+    return len;
+}
+
+/* What shines through of the backing file in [old_len, node->length). */
+static bool io_resize_hide_backing(Co *co, Node *node, int64_t old_len,
+                                   Error **errp)
+{
+    int64_t end;
+    int ret;
+
+    if (!node->backing) {
+        return true;
+    }
+    end = MIN(node->length, node->backing->child->length);
+    if (end <= old_len) {
+        return true;
+    }
+    ret = io_align_zero(co, node, old_len, end - old_len, 0);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret,
+                         "Failed to zero the new area over the backing file");
+    }
+    return ret == 0;
+}
+
+static bool io_resize_driver(Co *co, Node *node, int64_t length, bool exact,
+                             PreallocMode prealloc, ReqFlags flags,
+                             Error **errp)
+{
+    int64_t old_len = node->length;
+
+    if (node->drv->resize) {
+        return node->drv->resize(co, node, length, exact, prealloc, flags,
+                                 errp) &&
+               io_resize_hide_backing(co, node, old_len, errp);
+    }
+    if (node->drv->kind == DRIVER_FILTER) {
+        return io_resize(co, node->file, length, exact, prealloc, flags, errp);
+    }
+    error_setg(errp, "Image format driver does not support resize");
+    return false;
+}
+
+bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
+               PreallocMode prealloc, ReqFlags flags, Error **errp)
+{
+    Node *node = edge->child;
+    int64_t old_len = node->length;
+    int64_t grow_from = MIN(old_len, length);
+    TrackedReq req;
+    bool ok;
+
+    loop_assert(node->loop);
+    g_assert(edge->need & PERM_RESIZE);
+    if (length < 0) {
+        error_setg(errp, "Image size cannot be negative");
+        return false;
+    }
+    if (length > BLOCK_MAX_LENGTH) {
+        error_setg(errp, "Required too big image size, it must be not greater "
+                   "than %" PRId64, BLOCK_MAX_LENGTH);
+        return false;
+    }
+    if (node->read_only || node->inactive) {
+        error_setg(errp, "Image is read-only");
+        return false;
+    }
+    io_track_begin(co, &req, node, grow_from, MAX(old_len, length) - grow_from,
+                   true);
+    ok = io_resize_driver(co, node, length, exact, prealloc, flags, errp);
+    node->write_gen++;
+    io_length_changed(co, node, old_len);
+    io_track_end(&req);
+    return ok;
+}
