@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The one list of drivers. Its order is that of probing and of the lists that
+ * the programs print.
+ */
+
+#include "block/drivers.h"
+
+static const BlockDriver *const drivers[] = {
+    &driver_file,
+    &driver_host_device,
+    &driver_null_aio,
+    &driver_null_co,
+    &driver_raw,
+};
+
+void block_init(void)
+{
+    if (driver_find(drivers[0]->name)) {
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
+        driver_register(drivers[i]);
+    }
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Requests on a file: the end of the road, where buffers meet the kernel.
+ *
+ * Reads past the end of the file give zeroes (its length is counted in whole
+ * sectors above, and the last one may be half there). What the file system
+ * refuses as unsupported is remembered and not tried again; the core falls back
+ * then.
+ *
+ * After a failed fsync the kernel forgets which pages it could not write: the
+ * next one would succeed and the data would be lost in silence. So no flush
+ * succeeds any more, until the image is opened anew. With O_DIRECT there are no
+ * such pages.
+ */
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include "block/file.h"
+
+/* What RWF_DSYNC is, for C libraries that don't know it. */
+#ifndef RWF_DSYNC
+#define RWF_DSYNC 0x00000002
+#endif
+
+#define STACK_IOVS 32
+
+static bool file_unsupported(int ret)
+{
+    return ret == -EOPNOTSUPP || ret == -ENOSYS || ret == -ENOTTY ||
+           ret == -ENODEV || ret == -ENOTSUP;
+}
+
+/* ---- reading and writing ---- */
+
+/* Goes on where a short read stopped; @iov is consumed. */
+static int file_read_rest(Co *co, FileState *s, int64_t off, int64_t len,
+                          struct iovec *iov, int niov, ssize_t done)
+{
+    while (true) {
+        if (done < 0 && done != -EINTR) {
+            return done;
+        }
+        done = MAX(done, 0);
+        niov = iov_advance(&iov, niov, done);
+        off += done;
+        len -= done;
+        if (len == 0) {
+            return 0;
+        }
+        if (done == 0 || off % s->caps.request_alignment) {
+            break;              /* the end of the file */
+        }
+        done = co_preadv(co, s->fd, iov, niov, off);
+        if (done == 0) {
+            break;
+        }
+    }
+    for (int i = 0; i < niov; i++) {
+        memset(iov[i].iov_base, 0, iov[i].iov_len);
+    }
+    return 0;
+}
+
+int file_read(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
+              int64_t iov_off, ReqFlags flags)
+{
+    FileState *s = node->state;
+    struct iovec stack[STACK_IOVS];
+    g_autofree struct iovec *heap = NULL;
+    struct iovec *vec = stack;
+    int niov = iov_cut_count(iov, iov_off, len);
+    ssize_t n;
+
+    if (G_UNLIKELY(niov > STACK_IOVS)) {
+        vec = heap = g_new(struct iovec, niov);
+    }
+    iov_cut(iov, iov_off, len, vec);
+    do {
+        n = co_preadv(co, s->fd, vec, niov, off);
+    } while (G_UNLIKELY(n == -EINTR));
+    if (G_LIKELY(n == len)) {
+        return 0;
+    }
+    return file_read_rest(co, s, off, len, vec, niov, n);
+}
+
+static int file_write_rest(Co *co, FileState *s, int64_t off, int64_t len,
+                           struct iovec *iov, int niov, int rwf)
+{
+    while (len > 0) {
+        ssize_t n = co_pwritev(co, s->fd, iov, niov, off, rwf);
+
+        if (n == -EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? n : -ENOSPC;
+        }
+        niov = iov_advance(&iov, niov, n);
+        off += n;
+        len -= n;
+    }
+    return 0;
+}
+
+int file_write(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
+               int64_t iov_off, ReqFlags flags)
+{
+    FileState *s = node->state;
+    struct iovec stack[STACK_IOVS];
+    g_autofree struct iovec *heap = NULL;
+    struct iovec *vec = stack;
+    int niov = iov_cut_count(iov, iov_off, len);
+    bool fua = flags & REQ_FUA;
+    int ret;
+
+    if (G_UNLIKELY(niov > STACK_IOVS)) {
+        vec = heap = g_new(struct iovec, niov);
+    }
+    iov_cut(iov, iov_off, len, vec);
+    ret = file_write_rest(co, s, off, len, vec, niov,
+                          fua && s->caps.dsync ? RWF_DSYNC : 0);
+    if (G_UNLIKELY(fua)) {
+        if (s->caps.dsync && file_unsupported(ret)) {
+            s->caps.dsync = false;
+            return file_write(co, node, off, len, iov, iov_off, flags);
+        }
+        if (s->caps.dsync && ret < 0 && !(s->open_flags & O_DIRECT)) {
+            s->sync_failed = true;
+        }
+        if (s->sync_failed && ret == 0) {
+            ret = -EIO;
+        }
+        if (ret == 0 && !s->caps.dsync) {
+            ret = file_flush(co, node);
+        }
+    }
+    return ret;
+}
+
+int file_flush(Co *co, Node *node)
+{
+    FileState *s = node->state;
+    int ret;
+
+    if (s->sync_failed) {
+        return -EIO;
+    }
+    do {
+        ret = co_fdatasync(co, s->fd);
+    } while (ret == -EINTR);
+    /* Pipes and the like have nothing to sync. */
+    if (ret == -EINVAL || ret == -EROFS) {
+        return 0;
+    }
+    if (ret < 0 && !(s->open_flags & O_DIRECT)) {
+        s->sync_failed = true;
+    }
+    return ret;
+}
+
+/* ---- zero and discard ---- */
+
+/* The range is not known to be data any more. */
+static void file_forget_data(FileState *s, int64_t off, int64_t len)
+{
+    if (off < s->data_end && s->data_start < off + len) {
+        s->data_start = s->data_end = 0;
+    }
+}
+
+/* fallocate, with -ENOTSUP for all that means it; then *@cap is forgotten. */
+static int file_fallocate(Co *co, FileState *s, int mode, int64_t off,
+                          int64_t len, bool *cap)
+{
+    int ret;
+
+    if (!*cap) {
+        return -ENOTSUP;
+    }
+    do {
+        ret = co_fallocate(co, s->fd, mode, off, len);
+    } while (ret == -EINTR);
+    if (file_unsupported(ret)) {
+        *cap = false;
+        return -ENOTSUP;
+    }
+    /* Some file systems and devices refuse single ranges so. */
+    return ret == -EINVAL || ret == -EPERM ? -ENOTSUP : ret;
+}
+
+typedef struct FileRangeIoctl {
+    int fd;
+    unsigned long cmd;
+    uint64_t range[2];
+} FileRangeIoctl;
+
+static int64_t file_range_ioctl_work(void *opaque)
+{
+    FileRangeIoctl *r = opaque;
+    int ret;
+
+    do {
+        ret = ioctl(r->fd, r->cmd, r->range);
+    } while (ret < 0 && errno == EINTR);
+    return ret < 0 ? -errno : 0;
+}
+
+static int file_range_ioctl(Co *co, FileState *s, unsigned long cmd,
+                            int64_t off, int64_t len, bool *cap)
+{
+    FileRangeIoctl r = { s->fd, cmd, { off, len } };
+    int ret;
+
+    if (!*cap) {
+        return -ENOTSUP;
+    }
+    ret = worker_run(co, file_range_ioctl_work, &r);
+    if (file_unsupported(ret)) {
+        *cap = false;
+        return -ENOTSUP;
+    }
+    return ret;
+}
+
+/* Only inside of the file: a hole does not make it longer. */
+static int file_punch(Co *co, FileState *s, int64_t off, int64_t len)
+{
+    return file_fallocate(co, s, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                          off, len, &s->caps.punch_hole);
+}
+
+int file_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags)
+{
+    FileState *s = node->state;
+    bool inside = off + len <= node->length;
+    int mode = FALLOC_FL_ZERO_RANGE;
+    int ret = -ENOTSUP;
+
+    file_forget_data(s, off, len);
+    if ((flags & REQ_MAY_UNMAP) && inside) {
+        ret = file_punch(co, s, off, len);
+    }
+    if (ret == -ENOTSUP) {
+        mode |= s->caps.blockdev ? FALLOC_FL_KEEP_SIZE : 0;
+        ret = file_fallocate(co, s, mode, off, len, &s->caps.zero_range);
+    }
+    if (ret == -ENOTSUP) {
+        ret = file_range_ioctl(co, s, BLKZEROOUT, off, len,
+                               &s->caps.blkzeroout);
+        ret = ret == -EINVAL ? -ENOTSUP : ret;      /* parts of a sector */
+    }
+    if (ret == -ENOTSUP && inside && s->caps.fallocate) {
+        /* A hole, filled again so that it can't run out of space later. */
+        ret = file_punch(co, s, off, len);
+        if (ret == 0) {
+            ret = file_fallocate(co, s, 0, off, len, &s->caps.fallocate);
+        }
+    }
+    file_forget_data(s, off, len);
+    return ret;
+}
+
+int file_discard(Co *co, Node *node, int64_t off, int64_t len)
+{
+    FileState *s = node->state;
+    int ret;
+
+    if (s->caps.blockdev) {
+        ret = file_range_ioctl(co, s, BLKDISCARD, off, len,
+                               &s->caps.blkdiscard);
+    } else {
+        file_forget_data(s, off, len);
+        ret = file_punch(co, s, off, len);
+        file_forget_data(s, off, len);
+    }
+    if (ret == 0) {
+        node->discard_ok++;
+        node->discard_bytes += len;
+    } else {
+        node->discard_failed++;
+    }
+    return ret;
+}
+
+/* ---- status ---- */
+
+typedef struct FileSeek {
+    int fd;
+    int64_t off;
+    bool is_data;               /* out */
+    int64_t end;                /* out: of the extent; -1: of the file */
+} FileSeek;
+
+/* What lies at @off. -ENOTSUP: the file system doesn't say. */
+static int64_t file_seek_work(void *opaque)
+{
+    FileSeek *k = opaque;
+    off_t data = lseek(k->fd, k->off, SEEK_DATA);
+    off_t hole;
+
+    if (data < 0) {
+        k->is_data = false;
+        k->end = -1;            /* a hole up to the end, or past it */
+        return errno == ENXIO ? 0 : -ENOTSUP;
+    }
+    if (data < k->off) {
+        return -ENOTSUP;
+    }
+    if (data > k->off) {
+        k->is_data = false;
+        k->end = data;
+        return 0;
+    }
+    hole = lseek(k->fd, k->off, SEEK_HOLE);
+    if (hole <= k->off) {
+        return -ENOTSUP;        /* truncated meanwhile, or nonsense */
+    }
+    k->is_data = true;
+    k->end = hole;
+    return 0;
+}
+
+/* The extent at @off as far as the file system knows. */
+static void file_seek(Co *co, Node *node, int64_t off, int64_t len,
+                      Extent *ret)
+{
+    FileState *s = node->state;
+    FileSeek k = { .fd = s->fd, .off = off };
+    int64_t align = s->caps.request_alignment;
+
+    if (off >= s->data_start && off < s->data_end) {
+        ret->len = MIN(len, s->data_end - off);
+        return;
+    }
+    if (worker_run(co, file_seek_work, &k) < 0) {
+        return;
+    }
+    if (k.is_data) {
+        k.end = ROUND_UP(k.end, align);
+        s->data_start = off;
+        s->data_end = k.end;
+        ret->len = MIN(len, k.end - off);
+    } else if (k.end < 0) {
+        ret->flags = EXTENT_ZERO | EXTENT_OFFSET_VALID;
+    } else if (ROUND_DOWN(k.end, align) > off) {
+        ret->flags = EXTENT_ZERO | EXTENT_OFFSET_VALID;
+        ret->len = MIN(len, ROUND_DOWN(k.end, align) - off);
+    }
+}
+
+int file_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
+                Extent *ret)
+{
+    FileState *s = node->state;
+
+    *ret = (Extent) {
+        .len = len,
+        .flags = EXTENT_DATA | EXTENT_OFFSET_VALID,
+        .map = off,
+        .file = node,
+    };
+    if (precise && s->caps.seek_data) {
+        file_seek(co, node, off, len, ret);
+    }
+    return 0;
+}
+
+/* ---- copying inside of the kernel ---- */
+
+typedef struct FileCopy {
+    int src_fd, dst_fd;
+    int64_t src_off, dst_off, len;
+} FileCopy;
+
+static int64_t file_copy_work(void *opaque)
+{
+    FileCopy *c = opaque;
+
+    while (c->len > 0) {
+        off_t src = c->src_off, dst = c->dst_off;
+        ssize_t n = copy_file_range(c->src_fd, &src, c->dst_fd, &dst, c->len,
+                                    0);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EBADF)) {
+            return -ENOTSUP;
+        }
+        if (n <= 0) {
+            return n < 0 ? -errno : -ENOTSUP;   /* 0: a short source */
+        }
+        c->src_off += n;
+        c->dst_off += n;
+        c->len -= n;
+    }
+    return 0;
+}
+
+int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
+                    int64_t dst_off, int64_t len, ReqFlags flags)
+{
+    FileState *from = src->state;
+    FileState *to = dst->state;
+    FileCopy c = { from->fd, to->fd, src_off, dst_off, len };
+    int ret;
+
+    if (from->caps.blockdev || to->caps.blockdev || from->caps.chardev ||
+        to->caps.chardev || to->sync_failed) {
+        return -ENOTSUP;
+    }
+    ret = worker_run(co, file_copy_work, &c);
+    return file_unsupported(ret) ? -ENOTSUP : ret;
+}

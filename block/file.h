@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * What the files of the drivers "file" and "host_device" share.
+ *
+ *     file.c         the drivers: open, close, permissions, reopen, info
+ *     file-io.c      requests
+ *     file-create.c  creating and resizing
+ *     file-caps.c    what the system below can do, found out at open
+ *     file-lock.c    locks on bytes of the image, between processes
+ */
+#ifndef BLOCK_FILE_H
+#define BLOCK_FILE_H
+
+#include "block/io.h"
+#include "block/reopen.h"
+
+typedef struct FileCaps {
+    bool blockdev;              /* a block device, not a regular file */
+    bool chardev;
+    int64_t request_alignment;  /* of offsets and lengths: 1 if buffered */
+    int64_t mem_alignment;
+    int64_t discard_alignment;  /* block devices; 0: unknown */
+    int64_t max_transfer;       /* 0: no limit */
+    /* Whether it is worth a try; cleared when the system says no. */
+    bool punch_hole, zero_range, fallocate, seek_data, dsync;
+    bool blkdiscard, blkzeroout;
+} FileCaps;
+
+/* The locks that one open image holds. */
+typedef struct FileLock {
+    int fd;                     /* -1: no locks are taken */
+    uint64_t perm, shared;      /* BlockPerm, as locked */
+} FileLock;
+
+typedef struct FileState {
+    int fd;
+    int open_flags;             /* of fd */
+    FileCaps caps;
+    FileLock lock;
+    /* Staged by a change of permissions or a reopen; -1: none. */
+    int next_fd;
+    int next_flags;
+    bool next_caps_valid;
+    FileCaps next_caps;
+    /* A write may be lost behind a failed fsync: no flush succeeds again. */
+    bool sync_failed;
+    /* The last extent that was found to hold data. */
+    int64_t data_start, data_end;
+} FileState;
+
+/* ---- file.c ---- */
+
+/* Of either driver. */
+const BlockdevOptionsFile *file_options(const BlockdevOptions *opts);
+
+/* ---- file-caps.c ---- */
+
+/* Blocks: for a worker. @direct: fd was opened with O_DIRECT. */
+void file_caps_probe(FileCaps *caps, int fd, bool direct);
+/* Bytes, or -errno. Blocks shortly. */
+int64_t file_caps_length(int fd);
+
+/* ---- file-lock.c ---- */
+
+/* Opens a descriptor for the locks of @fd; the same file. false with @errp if
+ * locks are demanded (@must) and the system has none. */
+bool file_lock_open(FileLock *lock, int fd, const char *filename, bool must,
+                    Error **errp);
+void file_lock_close(FileLock *lock);
+/*
+ * Goes over to what @perm and @shared need: takes new locks, tests whether
+ * other processes are in the way, and leaves the old ones in place, too. Then
+ * file_lock_commit() lets go of the old ones or file_lock_abort() of the new.
+ */
+bool file_lock_stage(FileLock *lock, uint64_t perm, uint64_t shared,
+                     const char *filename, Error **errp);
+void file_lock_commit(FileLock *lock, uint64_t perm, uint64_t shared);
+void file_lock_abort(FileLock *lock, uint64_t perm, uint64_t shared);
+
+/* ---- file-io.c ---- */
+
+int file_read(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
+              int64_t iov_off, ReqFlags flags);
+int file_write(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
+               int64_t iov_off, ReqFlags flags);
+int file_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags);
+int file_discard(Co *co, Node *node, int64_t off, int64_t len);
+int file_flush(Co *co, Node *node);
+int file_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
+                Extent *ret);
+int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
+                    int64_t dst_off, int64_t len, ReqFlags flags);
+
+/* ---- file-create.c ---- */
+
+extern const ImageOps file_image_ops;
+bool file_resize(Co *co, Node *node, int64_t length, bool exact,
+                 PreallocMode prealloc, ReqFlags flags, Error **errp);
+
+#endif
