@@ -16,3 +16,12 @@ bool id_wellformed(const char *id)
     }
     return true;
 }
+
+void id_set_malformed(Error **errp, const char *param)
+{
+    ERRP_GUARD();
+
+    error_setg(errp, "Parameter '%s' expects an identifier", param);
+    error_append_hint(errp, "Identifiers consist of letters, digits, "
+                      "'-', '.', '_', starting with a letter.\n");
+}

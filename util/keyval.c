@@ -514,25 +514,3 @@ json_t *keyval_flatten(const json_t *tree)
     flatten(flat, "", (json_t *)tree);
     return flat;
 }
-
-/* ---- identifiers ---- */
-
-bool keyval_id_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    while (g_ascii_isalnum(*id) || (*id && strchr("-._", *id))) {
-        id++;
-    }
-    return *id == '\0';
-}
-
-void keyval_set_bad_id(Error **errp)
-{
-    ERRP_GUARD();
-
-    error_setg(errp, "Parameter 'id' expects an identifier");
-    error_append_hint(errp, "Identifiers consist of letters, digits, "
-                      "'-', '.', '_', starting with a letter.\n");
-}

@@ -4,9 +4,11 @@
 #ifndef UTIL_ID_H
 #define UTIL_ID_H
 
-#include "util/osdep.h"
+#include "util/error.h"
 
 /* A letter, then letters, digits, '-', '.', '_'. */
 bool id_wellformed(const char *id);
+/* Sets "Parameter '@param' expects an identifier", with the rule as hint. */
+void id_set_malformed(Error **errp, const char *param);
 
 #endif

@@ -41,9 +41,4 @@ json_t *keyval_parse_flat_warn(const char *str, const char *implied_key,
 json_t *keyval_nest(const json_t *flat, Error **errp);
 json_t *keyval_flatten(const json_t *tree);
 
-/* A letter, then letters, digits, '-', '.', '_'. */
-bool keyval_id_wellformed(const char *id);
-/* Sets "Parameter 'id' expects an identifier" and its hint. */
-void keyval_set_bad_id(Error **errp);
-
 #endif

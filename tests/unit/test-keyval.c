@@ -244,25 +244,6 @@ static void test_nest(void)
                    "elements but 1 largest index");
 }
 
-static void test_ids(void)
-{
-    static const char *const good[] = { "a", "Z9", "a-b.c_d" };
-    static const char *const bad[] = { "", "1", "-a", "a b", "a,", "#x" };
-    g_autoptr(Error) err = NULL;
-
-    for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
-        g_assert_true(keyval_id_wellformed(good[i]));
-    }
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-        g_assert_false(keyval_id_wellformed(bad[i]));
-    }
-    keyval_set_bad_id(&err);
-    g_assert_cmpstr(error_get_pretty(err), ==,
-                    "Parameter 'id' expects an identifier");
-    g_assert_cmpstr(error_get_hint(err), ==, "Identifiers consist of letters, "
-                    "digits, '-', '.', '_', starting with a letter.\n");
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -275,6 +256,5 @@ int main(int argc, char **argv)
     g_test_add_func("/keyval/flat", test_flat);
     g_test_add_func("/keyval/flat-warns", test_flat_warns);
     g_test_add_func("/keyval/nest", test_nest);
-    g_test_add_func("/keyval/ids", test_ids);
     return g_test_run();
 }
