@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "block/drivers.h"
 #include "block/file.h"
 
 #define SECTOR 512
@@ -468,7 +469,7 @@ static ImageInfoSpecific *file_specific_info(Co *co, Node *node, Error **errp)
     .reopen = &file_reopen_ops,                     \
     .image = &file_image_ops
 
-const BlockDriver driver_file = {
+const BlockDriver file_driver = {
     .name = "file",
     .id = BLOCKDEV_DRIVER_FILE,
     .protocol = "file",
@@ -477,7 +478,7 @@ const BlockDriver driver_file = {
     FILE_DRIVER_COMMON,
 };
 
-const BlockDriver driver_host_device = {
+const BlockDriver host_device_driver = {
     .name = "host_device",
     .id = BLOCKDEV_DRIVER_HOST_DEVICE,
     .protocol = "host_device",

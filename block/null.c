@@ -164,7 +164,7 @@ static const ReopenOps null_reopen_ops = {
     .allocated_size = null_allocated_size,          \
     .reopen = &null_reopen_ops
 
-const BlockDriver driver_null_co = {
+const BlockDriver null_co_driver = {
     .name = "null-co",
     .id = BLOCKDEV_DRIVER_NULL_CO,
     .protocol = "null-co",
@@ -172,7 +172,7 @@ const BlockDriver driver_null_co = {
     NULL_DRIVER_COMMON,
 };
 
-const BlockDriver driver_null_aio = {
+const BlockDriver null_aio_driver = {
     .name = "null-aio",
     .id = BLOCKDEV_DRIVER_NULL_AIO,
     .protocol = "null-aio",

@@ -256,7 +256,7 @@ static const ImageOps raw_image_ops = {
     .probe = raw_probe,
 };
 
-const BlockDriver driver_raw = {
+const BlockDriver raw_driver = {
     .name = "raw",
     .id = BLOCKDEV_DRIVER_RAW,
     .kind = DRIVER_FORMAT,

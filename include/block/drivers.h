@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
-/* The drivers of the build, for block_init() alone. */
+/* The drivers of the build, one a line, for block/init.c alone. */
 #ifndef BLOCK_DRIVERS_H
 #define BLOCK_DRIVERS_H
 
 #include "block/driver.h"
 
-extern const BlockDriver driver_file;
-extern const BlockDriver driver_host_device;
-extern const BlockDriver driver_null_co;
-extern const BlockDriver driver_null_aio;
-extern const BlockDriver driver_raw;
+extern const BlockDriver raw_driver;
+extern const BlockDriver file_driver;
+extern const BlockDriver host_device_driver;
+extern const BlockDriver null_co_driver;
+extern const BlockDriver null_aio_driver;
+extern const BlockDriver qcow2_driver;
+extern const BlockDriver copy_before_write_driver;
+extern const BlockDriver snapshot_access_driver;
 
 #endif

@@ -100,9 +100,9 @@ int status_is_zero(Co *co, Node *node, int64_t off, int64_t len);
 
 /*
  * Closes the doors of all roots of @node's connected graph and suspends until
- * nothing is in flight. Nests. From inside a request it asserts. Control lock. The
- * coroutine walks to the graph's loop and comes out there; drain_end() belongs
- * on that loop, too, and ends the last drain that began at @node.
+ * nothing is in flight. Nests. From inside a request it asserts. Control lock.
+ * The coroutine walks to the graph's loop and comes out there; drain_end()
+ * belongs on that loop, too, and ends the last drain that began at @node.
  */
 void drain_begin(Co *co, Node *node);
 void drain_end(Node *node);

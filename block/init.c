@@ -8,11 +8,11 @@
 #include "block/drivers.h"
 
 static const BlockDriver *const drivers[] = {
-    &driver_file,
-    &driver_host_device,
-    &driver_null_aio,
-    &driver_null_co,
-    &driver_raw,
+    &file_driver,
+    &host_device_driver,
+    &null_aio_driver,
+    &null_co_driver,
+    &raw_driver,
 };
 
 void block_init(void)
