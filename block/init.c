@@ -13,6 +13,8 @@ static const BlockDriver *const drivers[] = {
     &null_aio_driver,
     &null_co_driver,
     &raw_driver,
+    &copy_before_write_driver,
+    &snapshot_access_driver,
 };
 
 void block_init(void)

@@ -87,11 +87,9 @@ static const RootOps export_root_ops = {
 
 static Node *find_node(const BlockExportOptions *opts, Error **errp)
 {
-    Node *node = node_find(opts->node_name);
+    Node *node = node_lookup_either(NULL, opts->node_name, errp);
 
     if (!node) {
-        error_setg(errp, "Cannot find device='' nor node-name='%s'",
-                   opts->node_name);
         return NULL;
     }
     if (opts->has_writable && opts->writable && node->read_only) {

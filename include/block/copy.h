@@ -5,9 +5,6 @@
  * copying. It serves copy-before-write (a guest's write waits for its own
  * range) and the backup job (in the background, bounded) from one state.
  *
- *     todo       bits still to copy (granularity: the cluster size)
- *     in flight  ranges being copied (reqlist): overlapping calls wait
- *
  * A range leaves todo when its copy begins and comes back if it fails. All on
  * the graph's loop.
  */
@@ -21,48 +18,50 @@
 typedef struct CopyState CopyState;
 
 typedef struct CopyOptions {
-    int64_t min_cluster_size;   /* 0: by the target */
-    bool discard_source;
+    int64_t min_cluster_size;   /* bytes; 0: by the target, at least 64 KiB */
     bool compress;
     bool use_copy_range;
-    bool skip_unallocated;      /* sync=top: not what the chain below holds */
+    bool skip_unallocated;      /* not what @base and below hold */
     Node *base;
 } CopyOptions;
 
 /* Reads @source and writes @target (edges of the caller, who outlives it).
- * Everything is in todo at first. */
+ * All of the source is in todo at first. */
 CopyState *copy_state_new(Co *co, Edge *source, Edge *target,
                           const CopyOptions *opts, Error **errp);
-void copy_state_free(CopyState *s);
-int64_t copy_cluster_size(const CopyState *s);
+void copy_state_free(CopyState *s);             /* NULL ok */
+int64_t copy_cluster_size(const CopyState *s);  /* bytes */
+/* One bit a cluster; the owner may change it while nothing is being copied. */
 Bitset *copy_todo(CopyState *s);
 int64_t copy_bytes_todo(const CopyState *s);
+/* Called with the bytes of every range that has been copied, whoever did it. */
+void copy_set_progress(CopyState *s, void (*fn)(void *opaque, int64_t bytes),
+                       void *opaque);
+void copy_set_skip(CopyState *s, bool skip_unallocated, Node *base);
+void copy_set_compress(CopyState *s, bool compress);
+/* The clusters that lie wholly in the range are not wanted any more. */
+void copy_forget(CopyState *s, int64_t off, int64_t len);
 
-/* Copies what of [off, off + len) is in todo, waiting for what others copy.
- * *@error_is_read tells the side that failed. For guests: before all else. */
+/* Copies what of [off, off + len) is in todo, and waits for what others copy of
+ * it. *@error_is_read tells the side that failed. Suspends. */
 int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
                    bool *error_is_read);
 
 typedef struct CopyCall {
-    int64_t off, len;
-    int max_workers;            /* 0: engine's choice */
-    int64_t max_chunk;          /* 0: engine's choice */
-    RateLimit *limit;
-    void (*progress)(void *opaque, int64_t bytes);
-    void *opaque;
-    bool cancelled;             /* set by others; copy_background returns */
-    CoSleep sleep;
+    int64_t off, len;           /* bytes */
+    int max_workers;            /* 0: the engine's choice */
+    int64_t max_chunk;          /* bytes; 0: the engine's choice */
+    RateLimit *limit;           /* NULL: none */
     /* Each chunk is one root_begin/root_end of this root. */
     struct Root *root;
+    /* The engine's. */
+    bool cancelled;
+    CoSleep sleep;
 } CopyCall;
-/* Copies in the background until the range is done, an error (0 or -errno,
- * *@error_is_read), or cancelled (-ECANCELED). */
-int copy_background(Co *co, CopyState *s, CopyCall *call,
-                    bool *error_is_read);
-/* Ends @call soon; any coroutine of the loop. */
+/* Copies in the background until nothing of the range is in todo (0), a chunk
+ * fails (-errno, *@error_is_read), or it is cancelled (-ECANCELED). */
+int copy_background(Co *co, CopyState *s, CopyCall *call, bool *error_is_read);
+/* Ends @call soon; from any coroutine of the loop. */
 void copy_cancel(CopyCall *call);
-/* The bytes that status finds unallocated (or already zero in a fresh target)
- * leave todo; returns how many bytes were looked at. */
-int64_t copy_skip_unallocated(Co *co, CopyState *s, int64_t off);
 
 #endif

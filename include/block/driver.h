@@ -93,6 +93,17 @@ typedef struct BitmapStoreOps {
     bool (*store)(Co *co, Node *node, bool keep_in_use, Error **errp);
 } BitmapStoreOps;
 
+/* Of copy-before-write: its content as it was at the beginning. */
+typedef struct SnapshotAccessOps {
+    /* -EACCES where the snapshot is broken or was not asked for. */
+    int (*read)(Co *co, Node *node, int64_t off, int64_t len,
+                const IoVec *iov, int64_t iov_off);
+    int (*status)(Co *co, Node *node, bool precise, int64_t off, int64_t len,
+                  Extent *ret);
+    /* The range is not wanted any more. */
+    int (*discard)(Co *co, Node *node, int64_t off, int64_t len);
+} SnapshotAccessOps;
+
 typedef struct DebugOps {
     void (*event)(Co *co, Node *node, BlkdebugEvent event);
     int (*breakpoint)(Node *node, const char *event, const char *tag);
@@ -194,6 +205,7 @@ struct BlockDriver {
     const SnapshotOps *snapshots;
     const BitmapStoreOps *bitmap_store;
     const DebugOps *debug;
+    const SnapshotAccessOps *snapshot_access;
 };
 
 /* What drivers tell each other below the user: not a QAPI type. */

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The backup job. Its parts:
+ *
+ *     cbw        the copy-before-write filter on top of the source: from its
+ *                insertion on, nothing of the source is lost
+ *     copy       the filter's copy state: what is still to copy
+ *     root       of the job, on the filter: counts its background chunks
+ *     freeze     of the bitmap: stands still while a successor records
+ *
+ * The job copies in the background what guests have not made the filter copy
+ * before, until nothing is left (sync=none: it only waits). In the end the
+ * freeze is committed or rolled back, as bitmap-mode says, and the filter goes.
+ */
+
+#include "block/backup.h"
+#include "block/copy-before-write.h"
+#include "block/dirty-bitmap.h"
+#include "block/graph.h"
+#include "block/root.h"
+#include "util/id.h"
+
+typedef struct BackupJob {
+    Job common;
+    MirrorSyncMode sync;
+    BitmapSyncMode bitmap_mode;
+    BlockdevOnError on_source_error, on_target_error;
+    Node *cbw;
+    CopyState *copy;
+    Root *root;
+    BitmapFreeze *freeze;       /* NULL: no bitmap */
+    /* The run coroutine's. */
+    CopyCall call;
+    bool calling;
+    RateLimit limit;
+} BackupJob;
+
+/* ---- running ---- */
+
+static void backup_progress(void *opaque, int64_t bytes)
+{
+    job_progress_add(opaque, bytes);
+}
+
+static void backup_kick(Job *job)
+{
+    BackupJob *b = container_of(job, BackupJob, common);
+
+    if (b->calling) {
+        copy_cancel(&b->call);
+    }
+}
+
+/* Until the user ends it: the filter does the work. */
+static int backup_idle(Co *co, Job *job)
+{
+    while (!job_is_cancelled(job)) {
+        job_sleep_ns(co, job, INT64_MAX / 4);
+    }
+    return -ECANCELED;
+}
+
+/* One stretch of copying, until something is asked of the job. */
+static int backup_stretch(Co *co, BackupJob *b, bool *is_read)
+{
+    int ret;
+
+    ratelimit_set_speed(&b->limit, job_speed(&b->common));
+    b->call.cancelled = false;
+    b->calling = true;
+    /* Asked before it began: the kick has come and gone. */
+    if (job_is_asked(&b->common)) {
+        b->call.cancelled = true;
+    }
+    ret = copy_background(co, b->copy, &b->call, is_read);
+    b->calling = false;
+    return ret;
+}
+
+/* 0 to go on. */
+static int backup_error(Co *co, BackupJob *b, bool is_read, int error)
+{
+    BlockdevOnError on_err = is_read ? b->on_source_error : b->on_target_error;
+
+    if (job_error_action(co, &b->common, on_err, is_read, error) ==
+        BLOCK_ERROR_ACTION_REPORT) {
+        return -error;
+    }
+    /* Ignored or stopped: the chunk is tried again, but not in a hurry. */
+    job_sleep_ns(co, &b->common, 100 * 1000 * 1000);
+    return 0;
+}
+
+static int backup_copy(Co *co, BackupJob *b)
+{
+    while (true) {
+        bool is_read = false;
+        int ret;
+
+        job_pause_point(co, &b->common);
+        if (job_is_cancelled(&b->common)) {
+            return -ECANCELED;
+        }
+        ret = backup_stretch(co, b, &is_read);
+        if (cbw_snapshot_error(b->cbw) < 0) {
+            return cbw_snapshot_error(b->cbw);
+        }
+        if (ret == 0) {
+            return 0;
+        }
+        if (ret != -ECANCELED) {
+            ret = backup_error(co, b, is_read, -ret);
+            if (ret < 0) {
+                return ret;
+            }
+        }
+    }
+}
+
+static int backup_run(Co *co, Job *job, Error **errp)
+{
+    BackupJob *b = container_of(job, BackupJob, common);
+
+    co_move(co, b->root->loop);
+    job_working_on(co, job);
+    if (b->sync == MIRROR_SYNC_MODE_NONE) {
+        return backup_idle(co, job);
+    }
+    return backup_copy(co, b);
+}
+
+/* ---- the end ---- */
+
+/* What was to be copied and has not been stays dirty. */
+static void keep_what_is_left(Co *co, BackupJob *b, DirtyBitmap *bm)
+{
+    Bitset *bits = bitmap_bits_mut(co, bm, NULL);
+
+    if (bits) {
+        bitset_or_scaled(bits, bm->granularity_shift, copy_todo(b->copy),
+                         __builtin_ctzll(copy_cluster_size(b->copy)));
+    }
+}
+
+static void settle_bitmap(Co *co, BackupJob *b, bool success)
+{
+    DirtyBitmap *bm;
+
+    if (!b->freeze) {
+        return;
+    }
+    co_move(co, b->cbw->loop);
+    bm = bitmap_freeze_frozen(b->freeze);
+    if (b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS ||
+        (b->bitmap_mode == BITMAP_SYNC_MODE_ON_SUCCESS && success)) {
+        bitmap_freeze_commit(co, b->freeze);
+        if (!success) {
+            keep_what_is_left(co, b, bm);
+        }
+    } else {
+        bitmap_freeze_rollback(co, b->freeze);
+    }
+    b->freeze = NULL;
+    co_move(co, loop_main());
+}
+
+static void backup_commit(Co *co, Job *job)
+{
+    settle_bitmap(co, container_of(job, BackupJob, common), true);
+}
+
+static void backup_abort(Co *co, Job *job)
+{
+    settle_bitmap(co, container_of(job, BackupJob, common), false);
+}
+
+static void backup_clean(Co *co, Job *job)
+{
+    BackupJob *b = container_of(job, BackupJob, common);
+
+    root_free(co, b->root);
+    cbw_drop(co, b->cbw);
+}
+
+static const JobDriver backup_driver = {
+    .type = JOB_TYPE_BACKUP,
+    .size = sizeof(BackupJob),
+    .is_block_job = true,
+    .run = backup_run,
+    .commit = backup_commit,
+    .abort = backup_abort,
+    .clean = backup_clean,
+    .kick = backup_kick,
+};
+
+/* ---- making ---- */
+
+/* The job stays where it began. */
+static bool backup_loop_can_change(Root *root, Loop *loop, Error **errp)
+{
+    error_setg(errp, "Cannot change iothread of active block backend");
+    return false;
+}
+
+static const RootOps backup_root_ops = {
+    .kind = "block job",
+    .loop_can_change = backup_loop_can_change,
+};
+
+static bool sync_uses_bitmap(MirrorSyncMode sync)
+{
+    return sync == MIRROR_SYNC_MODE_INCREMENTAL ||
+           sync == MIRROR_SYNC_MODE_BITMAP;
+}
+
+static bool check_bitmap_mode(const BackupCommon *arg, BitmapSyncMode *mode,
+                              Error **errp)
+{
+    *mode = arg->bitmap_mode;
+    if (arg->sync == MIRROR_SYNC_MODE_INCREMENTAL) {
+        if (arg->has_bitmap_mode &&
+            arg->bitmap_mode != BITMAP_SYNC_MODE_ON_SUCCESS) {
+            error_setg(errp, "Bitmap sync mode must be '%s' when using sync "
+                       "mode '%s'",
+                       BitmapSyncMode_str(BITMAP_SYNC_MODE_ON_SUCCESS),
+                       MirrorSyncMode_str(arg->sync));
+            return false;
+        }
+        *mode = BITMAP_SYNC_MODE_ON_SUCCESS;
+    } else if (arg->bitmap && !arg->has_bitmap_mode) {
+        error_setg(errp, "Bitmap sync mode must be given when providing a "
+                   "bitmap");
+        return false;
+    }
+    return true;
+}
+
+static DirtyBitmap *check_bitmap(const BackupCommon *arg, Node *source,
+                                 BitmapSyncMode *mode, Error **errp)
+{
+    DirtyBitmap *bm = bitmap_find(source, arg->bitmap);
+
+    if (!bm) {
+        error_setg(errp, "Bitmap '%s' could not be found", arg->bitmap);
+        return NULL;
+    }
+    if (!check_bitmap_mode(arg, mode, errp) ||
+        !bitmap_check(bm, BITMAP_CHECK_ALLOW_RO, errp)) {
+        return NULL;
+    }
+    if (arg->sync == MIRROR_SYNC_MODE_NONE) {
+        error_setg(errp, "sync mode '%s' does not produce meaningful bitmap "
+                   "outputs", MirrorSyncMode_str(arg->sync));
+        return NULL;
+    }
+    if (!sync_uses_bitmap(arg->sync) && *mode == BITMAP_SYNC_MODE_NEVER) {
+        error_setg(errp, "Bitmap sync mode '%s' has no meaningful effect when "
+                   "combined with sync mode '%s'", BitmapSyncMode_str(*mode),
+                   MirrorSyncMode_str(arg->sync));
+        return NULL;
+    }
+    /* It is about to be cleared where the mode may commit it. */
+    if (*mode != BITMAP_SYNC_MODE_NEVER &&
+        !bitmap_check(bm, BITMAP_CHECK_DEFAULT, errp)) {
+        return NULL;
+    }
+    return bm;
+}
+
+static bool check_nodes(const BackupCommon *arg, Node *source, Node *target,
+                        Error **errp)
+{
+    if (source == target) {
+        error_setg(errp, "Source and target cannot be the same");
+        return false;
+    }
+    if (!node_check_busy(target, errp)) {
+        return false;
+    }
+    if (arg->has_compress && arg->compress &&
+        !node_skip_filters(target)->drv->supports_compressed) {
+        error_setg(errp, "Compression is not supported for this drive");
+        return false;
+    }
+    if (source->length != target->length) {
+        error_setg(errp, "Source and target image have different sizes");
+        return false;
+    }
+    return true;
+}
+
+/* Which part of the source the filter and the job are to copy. */
+static bool choose_todo(Co *co, BackupJob *b, const BackupCommon *arg,
+                        DirtyBitmap *bm, Error **errp)
+{
+    Bitset *todo = copy_todo(b->copy);
+    const Bitset *bits;
+
+    copy_set_compress(b->copy, arg->has_compress && arg->compress);
+    copy_set_progress(b->copy, backup_progress, &b->common);
+    if (arg->sync == MIRROR_SYNC_MODE_TOP) {
+        copy_set_skip(b->copy, true,
+                      node_backing_chain_next(b->cbw));
+    }
+    if (!sync_uses_bitmap(arg->sync)) {
+        return true;
+    }
+    bits = bitmap_bits(co, bm, errp);
+    if (!bits) {
+        return false;
+    }
+    bitset_clear_all(todo);
+    bitset_or_scaled(todo, __builtin_ctzll(copy_cluster_size(b->copy)), bits,
+                     bm->granularity_shift);
+    return true;
+}
+
+static void set_perf(BackupJob *b, const BackupPerf *perf)
+{
+    b->call.off = 0;
+    b->call.len = b->cbw->length;
+    b->call.limit = &b->limit;
+    b->call.root = b->root;
+    if (perf) {
+        b->call.max_workers = perf->has_max_workers ? perf->max_workers : 0;
+        b->call.max_chunk = perf->has_max_chunk ? perf->max_chunk : 0;
+    }
+}
+
+static bool check_perf(const BackupPerf *perf, Error **errp)
+{
+    if (!perf) {
+        return true;
+    }
+    if (perf->has_max_workers &&
+        (perf->max_workers < 1 || perf->max_workers > INT_MAX)) {
+        error_setg(errp, "max-workers must be between 1 and %d", INT_MAX);
+        return false;
+    }
+    if (perf->has_max_chunk && perf->max_chunk < 0) {
+        error_setg(errp, "max-chunk must be zero (which means no limit) or "
+                   "positive");
+        return false;
+    }
+    return true;
+}
+
+static Node *put_filter(Co *co, const BackupCommon *arg, Node *source,
+                        Node *target, Error **errp)
+{
+    CbwSettings set = {
+        .filter_node_name = arg->filter_node_name,
+        .on_cbw_error = ON_CBW_ERROR_BREAK_GUEST_WRITE,
+    };
+
+    if (arg->x_perf && arg->x_perf->has_min_cluster_size) {
+        set.min_cluster_size = arg->x_perf->min_cluster_size;
+    }
+    return cbw_append(co, source, target, &set, errp);
+}
+
+static BackupJob *make_job(const BackupCommon *arg, JobTxn *txn, Error **errp)
+{
+    JobFlags flags = JOB_DEFAULT;
+
+    if (arg->has_auto_finalize && !arg->auto_finalize) {
+        flags |= JOB_MANUAL_FINALIZE;
+    }
+    if (arg->has_auto_dismiss && !arg->auto_dismiss) {
+        flags |= JOB_MANUAL_DISMISS;
+    }
+    return job_create(arg->job_id ? arg->job_id : "", &backup_driver, txn,
+                      flags, errp);
+}
+
+static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
+                     DirtyBitmap *bm, Error **errp)
+{
+    bool ok;
+
+    b->sync = arg->sync;
+    b->on_source_error = arg->has_on_source_error
+                         ? arg->on_source_error : BLOCKDEV_ON_ERROR_REPORT;
+    b->on_target_error = arg->has_on_target_error
+                         ? arg->on_target_error : BLOCKDEV_ON_ERROR_REPORT;
+    b->copy = cbw_copy_state(b->cbw);
+    if (arg->has_speed && !job_user_set_speed(&b->common, arg->speed, errp)) {
+        return false;
+    }
+    b->root = root_open(co, b->cbw, arg->job_id, &backup_root_ops, b,
+                        PERM_CONSISTENT_READ, PERM_ALL, errp);
+    if (!b->root) {
+        return false;
+    }
+    set_perf(b, arg->x_perf);
+    co_move(co, b->cbw->loop);
+    ok = choose_todo(co, b, arg, bm, errp);
+    if (ok && bm) {
+        b->freeze = bitmap_freeze(bm, errp);
+        ok = b->freeze != NULL;
+    }
+    co_move(co, loop_main());
+    return ok;
+}
+
+Job *backup_job_create(Co *co, const BackupCommon *arg, Node *source,
+                       Node *target, JobTxn *txn, Error **errp)
+{
+    BitmapSyncMode mode = BITMAP_SYNC_MODE_NEVER;
+    DirtyBitmap *bm = NULL;
+    BackupJob *b;
+    Node *cbw;
+
+    control_assert();
+    if (sync_uses_bitmap(arg->sync) && !arg->bitmap) {
+        error_setg(errp, "must provide a valid bitmap name for '%s' sync mode",
+                   MirrorSyncMode_str(arg->sync));
+        return NULL;
+    }
+    if (arg->bitmap) {
+        bm = check_bitmap(arg, source, &mode, errp);
+        if (!bm) {
+            return NULL;
+        }
+    } else if (arg->has_bitmap_mode) {
+        error_setg(errp, "Cannot specify bitmap sync mode without a bitmap");
+        return NULL;
+    }
+    if (!check_nodes(arg, source, target, errp) ||
+        !check_perf(arg->x_perf, errp)) {
+        return NULL;
+    }
+    cbw = put_filter(co, arg, source, target, errp);
+    if (!cbw) {
+        return NULL;
+    }
+    b = make_job(arg, txn, errp);
+    if (!b) {
+        cbw_drop(co, cbw);
+        return NULL;
+    }
+    b->cbw = cbw;
+    b->bitmap_mode = mode;
+    if (!fill_job(co, b, arg, bm, errp)) {
+        backup_job_undo(co, &b->common);
+        return NULL;
+    }
+    job_block_node(&b->common, target);
+    job_progress_set_remaining(&b->common, copy_bytes_todo(b->copy));
+    return &b->common;
+}
+
+void backup_job_undo(Co *co, Job *job)
+{
+    BackupJob *b = container_of(job, BackupJob, common);
+
+    b->bitmap_mode = BITMAP_SYNC_MODE_NEVER;
+    settle_bitmap(co, b, false);
+    root_free(co, b->root);
+    cbw_drop(co, b->cbw);
+    job_early_fail(co, job);
+}

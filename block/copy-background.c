@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Copying in the background: a dispatcher claims chunks in order and hands
+ * them to a bounded number of coroutines. The first error stops it; the chunk
+ * that failed is in todo again, so that a second call resumes.
+ */
+
+#include "copy-internal.h"
+#include "block/root.h"
+
+#define DEFAULT_WORKERS 8
+#define DEFAULT_CHUNK (256 * KiB)
+
+typedef struct Background {
+    CopyState *s;
+    CopyCall *call;
+    CoGroup group;
+    bool failed;
+    bool error_is_read;
+} Background;
+
+typedef struct Chunk {
+    Background *bg;
+    RangeReq req;
+} Chunk;
+
+static int chunk_run(Co *co, void *opaque)
+{
+    g_autofree Chunk *chunk = opaque;
+    Background *bg = chunk->bg;
+    bool is_read = false;
+    int ret = copy_region(co, bg->s, chunk->req.off, chunk->req.len, &is_read);
+
+    copy_release(bg->s, &chunk->req, ret);
+    root_end(bg->call->root);
+    if (ret < 0 && !bg->failed) {
+        bg->failed = true;
+        bg->error_is_read = is_read;
+    }
+    return ret;
+}
+
+/* Waits as the speed limit says; false if the call is to end. */
+static bool wait_for_turn(Co *co, CopyCall *call)
+{
+    while (call->limit && !call->cancelled) {
+        int64_t ns = ratelimit_delay(call->limit);
+
+        if (!ns) {
+            break;
+        }
+        co_sleep_ns(co, &call->sleep, ns);
+    }
+    return !call->cancelled;
+}
+
+static bool all_unallocated(Co *co, CopyState *s, const RangeReq *req)
+{
+    int64_t off = req->off, end = off + req->len;
+
+    while (off < end) {
+        int64_t n;
+
+        if (status_allocated_above(co, s->source->child, s->opts.base, false,
+                                   off, end - off, &n) != 0 || n <= 0) {
+            return false;
+        }
+        off += n;
+    }
+    return true;
+}
+
+/* Starts the next chunk; false if there is none left. */
+static bool start_chunk(Co *co, Background *bg, int64_t off, int64_t *next)
+{
+    CopyCall *call = bg->call;
+    CopyState *s = bg->s;
+    int64_t max = MAX(call->max_chunk ? call->max_chunk : DEFAULT_CHUNK,
+                      copy_cluster_size(s));
+    Chunk *chunk = g_new0(Chunk, 1);
+
+    chunk->bg = bg;
+    root_begin(co, call->root);
+    if (!copy_claim(s, &chunk->req, off, call->off + call->len, max)) {
+        root_end(call->root);
+        g_free(chunk);
+        return false;
+    }
+    *next = chunk->req.off + chunk->req.len;
+    if (s->opts.skip_unallocated && all_unallocated(co, s, &chunk->req)) {
+        copy_release(s, &chunk->req, 0);
+        root_end(call->root);
+        g_free(chunk);
+        return true;
+    }
+    if (call->limit) {
+        ratelimit_account(call->limit, chunk->req.len);
+    }
+    co_group_start(co, &bg->group, chunk_run, chunk);
+    return true;
+}
+
+int copy_background(Co *co, CopyState *s, CopyCall *call, bool *error_is_read)
+{
+    Background bg = { .s = s, .call = call };
+    int64_t end = call->off + call->len;
+    int ret;
+
+    co_group_init(&bg.group, co_loop(co),
+                  call->max_workers ? call->max_workers : DEFAULT_WORKERS);
+    do {
+        int64_t next = call->off;
+
+        while (!bg.failed && wait_for_turn(co, call) &&
+               start_chunk(co, &bg, next, &next)) {
+            continue;
+        }
+        ret = co_group_wait(co, &bg.group);
+        /* A guest's copy that failed has come back. */
+    } while (ret == 0 && !call->cancelled &&
+             (reqlist_wait_one(co, &s->requests, call->off, call->len) ||
+              bitset_next_set(s->todo, call->off >> s->shift,
+                              DIV_ROUND_UP(MIN(end, s->len),
+                                           copy_cluster_size(s))) >= 0));
+    if (ret < 0) {
+        *error_is_read = bg.error_is_read;
+        return ret;
+    }
+    return call->cancelled ? -ECANCELED : 0;
+}
+
+void copy_cancel(CopyCall *call)
+{
+    call->cancelled = true;
+    co_sleep_wake(&call->sleep);
+}

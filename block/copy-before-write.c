@@ -1,0 +1,471 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * copy-before-write: a filter that keeps the content of its child as it was at
+ * the beginning. Before a write goes down, what it is about to change is
+ * copied to the target, once.
+ *
+ *     access     what the snapshot may be asked for (all, or a bitmap's part)
+ *     done       what has been copied on behalf of writes: lies in the target
+ *     reading    ranges that a snapshot reader takes from the child right now
+ *
+ * A snapshot reader takes a cluster from the target if it is done, else from
+ * the child, and marks it as being read, without suspending in between. A
+ * write first copies, then waits for the readers of its range, then goes down:
+ * so no reader ever sees new data.
+ *
+ * A copy that fails either fails the write (break-guest-write), or breaks the
+ * snapshot: from then on its readers get -EACCES, and writes go down at once.
+ * With a timeout the guest does not wait longer than that: the copy is then
+ * left behind, and counted by a root of the filter's own until it ends.
+ */
+
+#include "block/copy-before-write.h"
+#include "block/dirty-bitmap.h"
+#include "block/drivers.h"
+#include "block/graph.h"
+#include "block/open.h"
+#include "block/root.h"
+#include "util/reqlist.h"
+
+typedef struct CbwState {
+    Edge *target;
+    CopyState *copy;
+    OnCbwError on_error;
+    int64_t timeout_ns;
+    int error;                  /* -errno: the snapshot is broken */
+    Bitset *access, *done;      /* one bit a cluster of the copy */
+    ReqList reading;
+    Root *behind;               /* counts copies that guests left behind */
+} CbwState;
+
+/* ---- copying before a write ---- */
+
+typedef struct CbwCopy {
+    Node *node;
+    int64_t off, len;
+    int ret;
+    bool ended;
+    bool left;                  /* the guest has gone: free by yourself */
+    CoSleep guest;
+} CbwCopy;
+
+static int64_t cbw_shift(const CbwState *s)
+{
+    return __builtin_ctzll(copy_cluster_size(s->copy));
+}
+
+static void cbw_break(CbwState *s, int error)
+{
+    if (!s->error) {
+        s->error = error;
+    }
+}
+
+static void cbw_copy_run(Co *co, void *opaque)
+{
+    CbwCopy *c = opaque;
+    CbwState *s = c->node->state;
+    bool is_read;
+
+    c->ret = copy_range_now(co, s->copy, c->off, c->len, &is_read);
+    c->ended = true;
+    if (c->left) {
+        g_free(c);
+    } else {
+        co_sleep_wake(&c->guest);
+    }
+    root_end(s->behind);
+}
+
+/* Like copy_range_now, but gives up waiting after the timeout. */
+static int cbw_copy_bounded(Co *co, Node *node, int64_t off, int64_t len)
+{
+    CbwState *s = node->state;
+    CbwCopy *c = g_new0(CbwCopy, 1);
+    int ret;
+
+    c->node = node;
+    c->off = off;
+    c->len = len;
+    root_hold(s->behind);
+    co_spawn(node->loop, cbw_copy_run, c);
+    co_sleep_ns(co, &c->guest, s->timeout_ns);
+    if (!c->ended) {
+        c->left = true;
+        return -ETIMEDOUT;
+    }
+    ret = c->ret;
+    g_free(c);
+    return ret;
+}
+
+static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
+{
+    CbwState *s = node->state;
+    int64_t cluster = copy_cluster_size(s->copy);
+    int64_t end = MIN(ROUND_UP(off + len, cluster), node->length);
+    bool is_read;
+    int ret;
+
+    if (s->error) {
+        return 0;
+    }
+    off = ROUND_DOWN(off, cluster);
+    if (off >= end) {
+        return 0;
+    }
+    if (s->timeout_ns) {
+        ret = cbw_copy_bounded(co, node, off, end - off);
+    } else {
+        ret = copy_range_now(co, s->copy, off, end - off, &is_read);
+    }
+    if (ret < 0 && s->on_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
+        return ret;
+    }
+    if (ret < 0) {
+        cbw_break(s, ret);
+    } else {
+        bitset_set(s->done, off >> cbw_shift(s),
+                   DIV_ROUND_UP(end - off, cluster));
+    }
+    reqlist_wait_all(co, &s->reading, off, end - off);
+    return 0;
+}
+
+static int cbw_write(Co *co, Node *node, int64_t off, int64_t len,
+                     const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    if (!(flags & REQ_WRITE_UNCHANGED)) {
+        int ret = cbw_do_copy(co, node, off, len);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return io_write(co, node->file, off, len, iov, iov_off, flags);
+}
+
+static int cbw_zero(Co *co, Node *node, int64_t off, int64_t len,
+                    ReqFlags flags)
+{
+    int ret = cbw_do_copy(co, node, off, len);
+
+    return ret < 0 ? ret : io_zero(co, node->file, off, len, flags);
+}
+
+static int cbw_discard(Co *co, Node *node, int64_t off, int64_t len)
+{
+    int ret = cbw_do_copy(co, node, off, len);
+
+    return ret < 0 ? ret : io_discard(co, node->file, off, len);
+}
+
+/* ---- the snapshot ---- */
+
+/* Where the first part of [off, off + *@len) is to be found. From the child it
+ * is marked in @req, to be taken out when it has been read. */
+static int snapshot_locate(Node *node, int64_t off, int64_t *len, Edge **from,
+                           RangeReq *req)
+{
+    CbwState *s = node->state;
+    int shift = cbw_shift(s);
+    int64_t bit = off >> shift, end = off + *len;
+    int64_t last = ((end - 1) >> shift) + 1;
+    int64_t stop;
+    bool done;
+
+    if (s->error || bitset_next_clear(s->access, bit, last) >= 0) {
+        return -EACCES;
+    }
+    done = bitset_test(s->done, bit);
+    stop = done ? bitset_next_clear(s->done, bit, last)
+                : bitset_next_set(s->done, bit, last);
+    if (stop >= 0) {
+        *len = (stop << shift) - off;
+    }
+    *from = done ? s->target : node->file;
+    return 0;
+}
+
+static int cbw_snapshot_read(Co *co, Node *node, int64_t off, int64_t len,
+                             const IoVec *iov, int64_t iov_off)
+{
+    CbwState *s = node->state;
+
+    while (len) {
+        int64_t n = len;
+        RangeReq req;
+        Edge *from;
+        int ret;
+
+        /* Two readers of one range: one after the other. */
+        reqlist_wait_all(co, &s->reading, off, len);
+        ret = snapshot_locate(node, off, &n, &from, &req);
+        if (ret < 0) {
+            return ret;
+        }
+        if (from == node->file) {
+            reqlist_add(&s->reading, &req, off, n);
+        }
+        ret = io_read(co, from, off, n, iov, iov_off, 0);
+        if (from == node->file) {
+            reqlist_remove(&s->reading, &req);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        off += n;
+        iov_off += n;
+        len -= n;
+    }
+    /* A copy that failed meanwhile let a write through. */
+    return s->error ? -EACCES : 0;
+}
+
+static int cbw_snapshot_status(Co *co, Node *node, bool precise, int64_t off,
+                               int64_t len, Extent *ret)
+{
+    RangeReq req;
+    Edge *from;
+    int err = snapshot_locate(node, off, &len, &from, &req);
+
+    if (err < 0) {
+        return err;
+    }
+    err = status_above(co, from->child, NULL, false, precise, off, len, ret);
+    if (err == 0) {
+        ret->flags &= ~(EXTENT_OFFSET_VALID | EXTENT_RAW);
+    }
+    return err;
+}
+
+static int cbw_snapshot_discard(Co *co, Node *node, int64_t off, int64_t len)
+{
+    CbwState *s = node->state;
+    int64_t cluster = copy_cluster_size(s->copy);
+    int64_t first = DIV_ROUND_UP(off, cluster);
+    int64_t last = off + len == node->length
+                   ? bitset_size(s->access) : (off + len) / cluster;
+
+    if (last <= first) {
+        return 0;
+    }
+    bitset_clear(s->access, first, last - first);
+    copy_forget(s->copy, off, len);
+    off = first * cluster;
+    return io_discard(co, s->target, off, MIN(last * cluster, node->length) -
+                                          off);
+}
+
+static const SnapshotAccessOps cbw_snapshot_ops = {
+    .read = cbw_snapshot_read,
+    .status = cbw_snapshot_status,
+    .discard = cbw_snapshot_discard,
+};
+
+/* ---- opening and closing ---- */
+
+/* Only what the bitmap says is dirty belongs to the snapshot. */
+static bool use_bitmap(Co *co, Node *node, const BlockDirtyBitmap *ref,
+                       Error **errp)
+{
+    CbwState *s = node->state;
+    DirtyBitmap *bm = bitmap_lookup(ref->node, ref->name, NULL, errp);
+    const Bitset *bits;
+
+    if (!bm || !bitmap_check(bm, BITMAP_CHECK_ALLOW_RO, errp)) {
+        return false;
+    }
+    bits = bitmap_bits(co, bm, errp);
+    if (!bits) {
+        return false;
+    }
+    bitset_clear_all(s->access);
+    bitset_or_scaled(s->access, cbw_shift(s), bits, bm->granularity_shift);
+    bitset_and(copy_todo(s->copy), s->access);
+    return true;
+}
+
+static bool open_children(Co *co, Node *node, const BlockdevOptionsCbw *o,
+                          Error **errp)
+{
+    CbwState *s = node->state;
+
+    if (!open_child(co, node, "file", ROLE_PRIMARY, o->file, errp)) {
+        return false;
+    }
+    s->target = open_child(co, node, "target", ROLE_TARGET, o->target, errp);
+    if (!s->target) {
+        return false;
+    }
+    node->length = node->file->child->length;
+    return true;
+}
+
+static bool open_state(Co *co, Node *node, const BlockdevOptionsCbw *o,
+                       Error **errp)
+{
+    CbwState *s = node->state;
+    CopyOptions copy = {
+        .min_cluster_size = o->has_min_cluster_size ? o->min_cluster_size : 0,
+    };
+
+    if (o->has_min_cluster_size && o->min_cluster_size > INT64_MAX) {
+        error_setg(errp, "min-cluster-size too large: %" PRIu64 " > %" PRIi64,
+                   o->min_cluster_size, INT64_MAX);
+        return false;
+    }
+    s->on_error = o->has_on_cbw_error ? o->on_cbw_error
+                                      : ON_CBW_ERROR_BREAK_GUEST_WRITE;
+    s->timeout_ns = o->has_cbw_timeout
+                    ? (int64_t)o->cbw_timeout * INT64_C(1000000000) : 0;
+    s->copy = copy_state_new(co, node->file, s->target, &copy, errp);
+    if (!s->copy) {
+        return false;
+    }
+    s->access = bitset_copy(copy_todo(s->copy));
+    s->done = bitset_new(bitset_size(s->access));
+    return !o->bitmap || use_bitmap(co, node, o->bitmap, errp);
+}
+
+static void cbw_close(Co *co, Node *node)
+{
+    CbwState *s = node->state;
+
+    root_free(co, s->behind);
+    copy_state_free(s->copy);
+    bitset_free(s->access);
+    bitset_free(s->done);
+}
+
+static const RootOps cbw_behind_ops = { .kind = "copy-before-write" };
+
+static bool cbw_open(Co *co, Node *node, OpenFlags flags, Error **errp)
+{
+    const BlockdevOptionsCbw *o = &node->options->u.copy_before_write;
+    CbwState *s = node->state;
+
+    if (!open_children(co, node, o, errp) ||
+        !open_state(co, node, o, errp)) {
+        goto fail;
+    }
+    s->behind = root_open(co, s->target->child, "", &cbw_behind_ops, node, 0,
+                          PERM_ALL, errp);
+    if (s->behind) {
+        return true;
+    }
+fail:
+    cbw_close(co, node);
+    return false;
+}
+
+static void cbw_child_perms(Node *node, const Edge *e, uint64_t perm,
+                            uint64_t shared, uint64_t *need, uint64_t *share)
+{
+    if (e->role == ROLE_TARGET) {
+        /* Readers of the target see the snapshot; nobody else may write. */
+        *need = PERM_WRITE;
+        *share = PERM_CONSISTENT_READ;
+        return;
+    }
+    perm_default_filter(node, e, perm, shared, need, share);
+    if (node->parents->len == 0) {
+        /* Not in use yet: whoever writes to the child may go on. */
+        *need = 0;
+        *share = PERM_ALL;
+        return;
+    }
+    if (perm & PERM_WRITE) {
+        *need |= PERM_CONSISTENT_READ;
+    }
+    *share &= ~(uint64_t)(PERM_WRITE | PERM_RESIZE);
+}
+
+const BlockDriver copy_before_write_driver = {
+    .name = "copy-before-write",
+    .id = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
+    .kind = DRIVER_FILTER,
+    .state_size = sizeof(CbwState),
+    .open = cbw_open,
+    .close = cbw_close,
+    .write = cbw_write,
+    .zero = cbw_zero,
+    .discard = cbw_discard,
+    .child_perms = cbw_child_perms,
+    .snapshot_access = &cbw_snapshot_ops,
+    .supports_fua = true,
+    .writes_zero_fua = true,
+};
+
+/* ---- for the backup job ---- */
+
+static BlockdevRef *ref_to(const Node *node)
+{
+    BlockdevRef *ref = g_new0(BlockdevRef, 1);
+
+    ref->type = QTYPE_QSTRING;
+    ref->u.reference = g_strdup(node->name);
+    return ref;
+}
+
+static BlockdevOptions *cbw_options(const Node *source, const Node *target,
+                                    const CbwSettings *set)
+{
+    BlockdevOptions *o = g_new0(BlockdevOptions, 1);
+    BlockdevOptionsCbw *c = &o->u.copy_before_write;
+
+    o->driver = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE;
+    o->node_name = g_strdup(set->filter_node_name);
+    o->has_read_only = true;
+    o->read_only = source->read_only;
+    c->file = ref_to(source);
+    c->target = ref_to(target);
+    c->has_on_cbw_error = true;
+    c->on_cbw_error = set->on_cbw_error;
+    c->has_min_cluster_size = set->min_cluster_size != 0;
+    c->min_cluster_size = set->min_cluster_size;
+    return o;
+}
+
+Node *cbw_append(Co *co, Node *source, Node *target,
+                 const CbwSettings *settings, Error **errp)
+{
+    Node *cbw = open_options(co, cbw_options(source, target, settings), errp);
+    Transaction *tran;
+    bool ok;
+
+    if (!cbw) {
+        return NULL;
+    }
+    ((CbwState *)cbw->state)->timeout_ns = settings->timeout_ns;
+    tran = tran_new();
+    ok = graph_insert_filter(co, tran, cbw, source, errp) &&
+         graph_check_one(tran, cbw, errp);
+    tran_finalize(co, tran, ok);
+    if (!ok) {
+        node_unref(co, cbw);
+        return NULL;
+    }
+    return cbw;
+}
+
+void cbw_drop(Co *co, Node *cbw)
+{
+    Transaction *tran = tran_new();
+    bool ok = graph_replace_node(co, tran, cbw, cbw->file->child,
+                                 &error_abort) &&
+              graph_check_one(tran, cbw, &error_abort);
+
+    tran_finalize(co, tran, ok);
+    node_unref(co, cbw);
+}
+
+CopyState *cbw_copy_state(Node *cbw)
+{
+    return ((CbwState *)cbw->state)->copy;
+}
+
+int cbw_snapshot_error(Node *cbw)
+{
+    return ((CbwState *)cbw->state)->error;
+}

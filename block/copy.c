@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The copy engine: see include/block/copy.h.
+ *
+ *     todo        bits still to copy, one a cluster
+ *     requests    ranges that somebody copies at this moment
+ *
+ * A cluster is in one of three states: in todo, in a request, or neither (done,
+ * or never wanted). copy_claim() takes it from todo into a request at once,
+ * without suspending; copy_release() takes it out, back to todo if the copy
+ * failed. So a cluster is never copied twice at the same time, and who needs
+ * one that another copies waits for that request.
+ *
+ * Background chunks claim only after their root has let them in: a claim is
+ * never held by somebody who waits at a closed door, else a drain would wait
+ * for a guest's request that waits for that claim.
+ */
+
+#include "copy-internal.h"
+#include "util/bytes.h"
+
+#define COPY_DEFAULT_CLUSTER (64 * KiB)
+#define COPY_GUEST_CHUNK MiB
+
+/* ---- making ---- */
+
+static int64_t cluster_size_for(Co *co, Node *target, int64_t min)
+{
+    BlockDriverInfo info = { 0 };
+    int64_t size = MAX(COPY_DEFAULT_CLUSTER, min);
+
+    target = node_skip_filters(target);
+    if (target->drv->info && target->drv->info(co, target, &info) == 0) {
+        size = MAX(size, info.cluster_size);
+    }
+    return size;
+}
+
+CopyState *copy_state_new(Co *co, Edge *source, Edge *target,
+                          const CopyOptions *opts, Error **errp)
+{
+    int64_t cluster = cluster_size_for(co, target->child,
+                                       opts->min_cluster_size);
+    CopyState *s;
+
+    if (!is_power_of_2(cluster)) {
+        error_setg(errp, "min-cluster-size needs to be a power of 2");
+        return NULL;
+    }
+    s = g_new0(CopyState, 1);
+    s->source = source;
+    s->target = target;
+    s->opts = *opts;
+    s->len = source->child->length;
+    s->shift = __builtin_ctzll(cluster);
+    s->todo = bitset_new(DIV_ROUND_UP(s->len, cluster));
+    bitset_set_all(s->todo);
+    return s;
+}
+
+void copy_state_free(CopyState *s)
+{
+    if (s) {
+        g_assert(!s->requests.first);
+        bitset_free(s->todo);
+        g_free(s);
+    }
+}
+
+int64_t copy_cluster_size(const CopyState *s)
+{
+    return INT64_C(1) << s->shift;
+}
+
+Bitset *copy_todo(CopyState *s)
+{
+    return s->todo;
+}
+
+void copy_set_progress(CopyState *s, void (*fn)(void *opaque, int64_t bytes),
+                       void *opaque)
+{
+    s->progress = fn;
+    s->progress_opaque = opaque;
+}
+
+void copy_set_skip(CopyState *s, bool skip_unallocated, Node *base)
+{
+    s->opts.skip_unallocated = skip_unallocated;
+    s->opts.base = base;
+}
+
+void copy_set_compress(CopyState *s, bool compress)
+{
+    s->opts.compress = compress;
+}
+
+/* Bytes of @n clusters from @bit on, cut at the end of the disk. */
+static int64_t cluster_bytes(const CopyState *s, int64_t bit, int64_t n)
+{
+    return MIN((bit + n) << s->shift, s->len) - (bit << s->shift);
+}
+
+int64_t copy_bytes_todo(const CopyState *s)
+{
+    int64_t nbits = bitset_size(s->todo);
+    int64_t bytes = bitset_count(s->todo) << s->shift;
+
+    if (nbits && bitset_test(s->todo, nbits - 1)) {
+        bytes -= (nbits << s->shift) - s->len;
+    }
+    return bytes;
+}
+
+/* ---- claims ---- */
+
+bool copy_claim(CopyState *s, RangeReq *req, int64_t off, int64_t end,
+                int64_t max)
+{
+    int64_t first, n;
+    int64_t last = DIV_ROUND_UP(MIN(end, s->len), copy_cluster_size(s));
+
+    if (!bitset_next_run(s->todo, off >> s->shift, last,
+                         MAX(max >> s->shift, 1), &first, &n)) {
+        return false;
+    }
+    bitset_clear(s->todo, first, n);
+    reqlist_add(&s->requests, req, first << s->shift,
+                cluster_bytes(s, first, n));
+    return true;
+}
+
+void copy_release(CopyState *s, RangeReq *req, int ret)
+{
+    if (ret < 0) {
+        bitset_set(s->todo, req->off >> s->shift,
+                   DIV_ROUND_UP(req->len, copy_cluster_size(s)));
+    } else if (s->progress) {
+        s->progress(s->progress_opaque, req->len);
+    }
+    reqlist_remove(&s->requests, req);
+}
+
+void copy_forget(CopyState *s, int64_t off, int64_t len)
+{
+    int64_t first = DIV_ROUND_UP(off, copy_cluster_size(s));
+    int64_t last = off + len == s->len ? bitset_size(s->todo)
+                                       : (off + len) >> s->shift;
+
+    if (last > first) {
+        bitset_clear(s->todo, first, last - first);
+    }
+}
+
+/* ---- copying one claimed range ---- */
+
+static int copy_zeroes(Co *co, CopyState *s, int64_t off, int64_t len,
+                       bool *is_read)
+{
+    *is_read = false;
+    return io_zero(co, s->target, off, len, REQ_MAY_UNMAP);
+}
+
+static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
+                     bool *is_read)
+{
+    int64_t align = MAX(s->source->child->limits.mem_alignment,
+                        s->target->child->limits.mem_alignment);
+    g_autoptr(AlignedBuf) buf = NULL;
+    int ret;
+
+    if (s->opts.use_copy_range && !s->opts.compress) {
+        ret = io_copy_range(co, s->source, off, s->target, off, len, 0);
+        if (ret == 0) {
+            return 0;
+        }
+        s->opts.use_copy_range = false;
+    }
+    *is_read = true;
+    buf = aligned_try_alloc_io(MAX(align, 4096), len);
+    if (!buf) {
+        return -ENOMEM;
+    }
+    ret = io_pread(co, s->source, off, len, buf, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    *is_read = false;
+    return io_pwrite(co, s->target, off, len, buf,
+                     s->opts.compress ? REQ_COMPRESSED : 0);
+}
+
+/* What to do with the first part of [off, off + *@len). */
+static int copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len,
+                     int *flags)
+{
+    Extent ext;
+    int ret = status_above(co, s->source->child,
+                           s->opts.skip_unallocated ? s->opts.base : NULL,
+                           false, true, off, *len, &ext);
+
+    if (ret < 0) {
+        return ret;
+    }
+    *len = ext.len;
+    *flags = ext.flags;
+    return 0;
+}
+
+int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
+{
+    int64_t end = off + len;
+
+    while (off < end) {
+        int64_t n = end - off, aligned;
+        int flags = EXTENT_DATA | EXTENT_ALLOCATED, ret;
+
+        /* Not knowing better, it is data. */
+        if (copy_kind(co, s, off, &n, &flags) < 0) {
+            n = end - off;
+        }
+        /* A compressed cluster is written whole. */
+        aligned = ROUND_UP(off + n, copy_cluster_size(s)) - off;
+        if (s->opts.compress && n < end - off) {
+            n = MIN(aligned, end - off);
+            flags = aligned == n ? flags : EXTENT_DATA | EXTENT_ALLOCATED;
+        }
+        if (s->opts.skip_unallocated && !(flags & EXTENT_ALLOCATED)) {
+            ret = 0;
+        } else if (flags & EXTENT_ZERO) {
+            ret = copy_zeroes(co, s, off, n, is_read);
+        } else {
+            ret = copy_data(co, s, off, n, is_read);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        off += n;
+    }
+    return 0;
+}
+
+/* ---- for guests ---- */
+
+int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
+                   bool *error_is_read)
+{
+    int64_t cluster = copy_cluster_size(s);
+    int64_t end = MIN(ROUND_UP(off + len, cluster), s->len);
+
+    off = ROUND_DOWN(off, cluster);
+    do {
+        RangeReq req;
+
+        while (copy_claim(s, &req, off, end, COPY_GUEST_CHUNK)) {
+            int ret = copy_region(co, s, req.off, req.len, error_is_read);
+
+            copy_release(s, &req, ret);
+            if (ret < 0) {
+                return ret;
+            }
+        }
+        /* What others copy may come back to todo: look again. */
+    } while (reqlist_wait_one(co, &s->requests, off, end - off));
+    return 0;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/* nbd-server-*, block-export-*, query-block-exports. */
+
+#include "block/graph.h"
+#include "nbd/address.h"
+#include "nbd/server.h"
+#include "qapi/qapi-commands.h"
+
+#define DEFAULT_HANDSHAKE_SECONDS 10
+#define DEFAULT_MAX_CONNECTIONS 100
+
+/* ---- servers ---- */
+
+bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
+                           const SockAddr *addr, Error **errp)
+{
+    NbdServerSettings set = {
+        .handshake_max_seconds = opts->has_handshake_max_seconds
+                                 ? opts->handshake_max_seconds
+                                 : DEFAULT_HANDSHAKE_SECONDS,
+        .max_connections = opts->has_max_connections
+                           ? opts->max_connections : DEFAULT_MAX_CONNECTIONS,
+    };
+
+    if (nbd_server_find(NBD_SERVER_DEFAULT)) {
+        error_setg(errp, "NBD server already running");
+        return false;
+    }
+    if (opts->tls_creds) {
+        error_setg(errp, "No TLS credentials with id '%s'", opts->tls_creds);
+        return false;
+    }
+    if (opts->tls_authz) {
+        error_setg(errp, "TLS authorization requires TLS credentials");
+        return false;
+    }
+    return nbd_server_start(co, NBD_SERVER_DEFAULT, addr, &set, errp);
+}
+
+bool qmp_nbd_server_start(Co *co, NbdServerOptionsLegacy *arg, Error **errp)
+{
+    SockAddr addr = sock_addr_from_legacy(arg->addr);
+
+    return nbd_server_start_qapi(co, qapi_NbdServerOptionsLegacy_base(arg),
+                                 &addr, errp);
+}
+
+bool qmp_nbd_server_stop(Co *co, Error **errp)
+{
+    NbdServer *server = nbd_server_find(NBD_SERVER_DEFAULT);
+
+    if (!server) {
+        error_setg(errp, "NBD server not running");
+        return false;
+    }
+    nbd_server_stop(co, server);
+    return true;
+}
+
+/* ---- exports ---- */
+
+bool qmp_block_export_add(Co *co, BlockExportOptions *arg, Error **errp)
+{
+    return export_add(co, arg, errp) != NULL;
+}
+
+static BlockExport *find_export(const char *id, Error **errp)
+{
+    BlockExport *exp = export_find(id);
+
+    if (!exp) {
+        error_setg(errp, "Export '%s' is not found", id);
+    }
+    return exp;
+}
+
+bool qmp_block_export_del(Co *co, const char *id, bool has_mode,
+                          BlockExportRemoveMode mode, Error **errp)
+{
+    BlockExport *exp = find_export(id, errp);
+
+    return exp && export_delete(exp, has_mode ? mode
+                                : BLOCK_EXPORT_REMOVE_MODE_SAFE, errp);
+}
+
+bool qmp_query_block_exports(Co *co, BlockExportInfoList **ret, Error **errp)
+{
+    BlockExportInfoList *list = NULL;
+    BlockExportInfoList **tail = &list;
+
+    for (BlockExport *exp = export_next(NULL); exp; exp = export_next(exp)) {
+        BlockExportInfo *info = g_new0(BlockExportInfo, 1);
+        Node *node = root_node(exp->root);
+
+        info->id = g_strdup(exp->id);
+        info->type = exp->drv->type;
+        info->node_name = g_strdup(node ? node->name : "");
+        info->shutting_down = !exp->user_owned;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    *ret = list;
+    return true;
+}
+
+/* ---- the old commands ---- */
+
+static BlockDirtyBitmapOrStrList *one_bitmap(const char *name)
+{
+    BlockDirtyBitmapOrStrList *list = NULL;
+    BlockDirtyBitmapOrStr *ref = g_new0(BlockDirtyBitmapOrStr, 1);
+
+    ref->type = QTYPE_QSTRING;
+    ref->u.local = g_strdup(name);
+    QAPI_LIST_PREPEND(list, ref);
+    return list;
+}
+
+bool qmp_nbd_server_add(Co *co, NbdServerAddOptions *arg, Error **errp)
+{
+    g_autoptr(BlockExportOptions) opts = g_new0(BlockExportOptions, 1);
+    const char *name = arg->name ? arg->name : arg->device;
+    Node *node = node_lookup(arg->device, errp);
+
+    if (!node) {
+        return false;
+    }
+    opts->type = BLOCK_EXPORT_TYPE_NBD;
+    opts->id = g_strdup(name);
+    opts->node_name = g_strdup(node->name);
+    /* A read-only node is exported as it is, whatever was asked for. */
+    opts->has_writable = true;
+    opts->writable = arg->has_writable && arg->writable && !node->read_only;
+    opts->u.nbd.name = g_strdup(name);
+    opts->u.nbd.description = g_strdup(arg->description);
+    if (arg->bitmap) {
+        opts->u.nbd.bitmaps = one_bitmap(arg->bitmap);
+    }
+    return export_add(co, opts, errp) != NULL;
+}
+
+bool qmp_nbd_server_remove(Co *co, const char *name, bool has_mode,
+                           BlockExportRemoveMode mode, Error **errp)
+{
+    BlockExport *exp = find_export(name, errp);
+
+    if (exp && exp->drv->type != BLOCK_EXPORT_TYPE_NBD) {
+        error_setg(errp, "Block export '%s' is not an NBD export", name);
+        return false;
+    }
+    return exp && export_delete(exp, has_mode ? mode
+                                : BLOCK_EXPORT_REMOVE_MODE_SAFE, errp);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The block layer's actions of a transaction. Each carries itself out and
+ * leaves its undo in @tran. Control lock, all graphs drained, main loop.
+ */
+#ifndef BLOCK_MONITOR_H
+#define BLOCK_MONITOR_H
+
+#include "block/node.h"
+#include "job/job.h"
+
+bool bitmap_action_add(Co *co, const BlockDirtyBitmapAdd *arg,
+                       Transaction *tran, Error **errp);
+bool bitmap_action_remove(Co *co, const BlockDirtyBitmap *arg,
+                          Transaction *tran, Error **errp);
+bool bitmap_action_clear(Co *co, const BlockDirtyBitmap *arg,
+                         Transaction *tran, Error **errp);
+bool bitmap_action_enable(Co *co, const BlockDirtyBitmap *arg,
+                          Transaction *tran, Error **errp);
+bool bitmap_action_disable(Co *co, const BlockDirtyBitmap *arg,
+                           Transaction *tran, Error **errp);
+bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
+                         Transaction *tran, Error **errp);
+
+/* blockdev-backup. @jobs NULL: the job ends by itself. */
+bool backup_action(Co *co, BlockdevBackup *arg, JobTxn *jobs,
+                   Transaction *tran, Error **errp);
+
+#endif
