@@ -96,7 +96,8 @@ static void test_strings(void)
     check_same("\"it's\"", "\"it's\"");
     check_same("'say \"hi\"'", "\"say \\\"hi\\\"\"");
     check_same("'it\\'s'", "\"it's\"");
-    check_same("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\\"\\\\/\\b\\f\\n\\r\\t\"");
+    check_same("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"",
+               "\"\\\"\\\\/\\b\\f\\n\\r\\t\"");
     check_same("'\xc3\xbc'", "\"\\u00FC\"");
     check_same("'\\u00fc\\u0001'", "\"\\u00FC\\u0001\"");
     check_same("'\\ud834\\udd1e'", "\"\\uD834\\uDD1E\"");
