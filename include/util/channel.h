@@ -13,10 +13,17 @@
 
 typedef struct Channel Channel;
 
-/* Takes @fd (connected, stream). */
+/* Takes @fd (connected, stream); makes it non-blocking, without delay on TCP. */
 Channel *channel_new_fd(int fd);
+/*
+ * A pair of pipes, terminals or files, such as (dup'ed) stdin and stdout.
+ * Takes both. They are left in their blocking mode, which others may share:
+ * reads and writes wait for readiness and move little at a time. From now on
+ * the process ignores SIGPIPE.
+ */
+Channel *channel_new_pipe(int rfd, int wfd);
 void channel_free(Channel *ch);                /* closes; NULL ok */
-int channel_fd(const Channel *ch);
+int channel_fd(const Channel *ch);              /* of a pair: to read from */
 /* Suspends. At most @len bytes, 0 at the end of stream, or -errno. */
 ssize_t channel_read(Co *co, Channel *ch, void *buf, size_t len);
 /* Suspends until all is there: 1; 0 if the stream ended before the first
@@ -26,8 +33,8 @@ int channel_readv_all(Co *co, Channel *ch, struct iovec *iov, int niov);
 /* Suspends until all is written; the array is consumed. 0 or -errno. */
 int channel_writev_all(Co *co, Channel *ch, struct iovec *iov, int niov);
 int channel_write_all(Co *co, Channel *ch, const void *buf, size_t len);
-/* shutdown(2) in both directions: wakes the reader and the writer. From the
- * channel's loop. */
+/* Ends both directions: the reader gets the end of stream, the writer -EPIPE.
+ * From the channel's loop. */
 void channel_shutdown(Channel *ch);
 /* "unix:/path", "1.2.3.4:10809"; for messages. Caller frees. */
 char *channel_peer_name(const Channel *ch);
@@ -62,13 +69,28 @@ typedef struct SockAddr {
     const char *fd_name;        /* fd: a number */
 } SockAddr;
 
-/* Listening sockets, non-blocking; messages as QEMU's. Blocking name look-ups
- * go through a worker. Returns fd or -1. Unix paths are unlinked first. */
+/*
+ * Listening sockets, non-blocking; messages as QEMU's. Blocking name look-ups
+ * go through a worker. A socket that is in the way on a Unix path is unlinked
+ * first; anything else there is an error. The path gets the permissions that
+ * the umask leaves, from the beginning.
+ *
+ * A name may stand for several addresses (the empty one: all of IPv4 and
+ * all of IPv6): the _all form listens on each that works and returns how many
+ * (*@fds: caller frees), the other takes the first. -1 on error.
+ */
+int sock_listen_all(Co *co, const SockAddr *addr, int backlog, int **fds,
+                    Error **errp);
 int sock_listen(Co *co, const SockAddr *addr, int backlog, Error **errp);
+/* Closes a listening socket and removes its path. */
+void sock_unlisten(int fd);
+/* A connected, non-blocking socket or -1. Suspends. */
 int sock_connect(Co *co, const SockAddr *addr, Error **errp);
-/* The address a socket is really bound to (the port the system chose).
- * Caller frees. */
+/* The address a socket is really bound to (the port the system chose), or of
+ * its peer: "unix:/path", "unix:@abstract", "1.2.3.4:10809", "[::1]:10809",
+ * "vsock:3:10809". Caller frees. */
 char *sock_local_name(int fd);
+char *sock_peer_name(int fd);
 int sock_local_port(int fd);           /* inet and vsock, else 0 */
 
 #endif
