@@ -33,6 +33,13 @@ static const char *file_name(const Node *node)
     return file_options(node->options)->filename;
 }
 
+static const char *const file_content_options[] = { "filename", NULL };
+
+static char *file_exact_name(const Node *node)
+{
+    return g_strdup(file_name(node));
+}
+
 /* "file:x", or a path of any kind: devices are host_device's. */
 static BlockdevOptions *file_parse_filename(const char *filename, Error **errp)
 {
@@ -452,6 +459,8 @@ static ImageInfoSpecific *file_specific_info(Co *co, Node *node, Error **errp)
     .exact_filename = true,                         \
     .supports_fua = true,                           \
     .open = file_open,                              \
+    .content_options = file_content_options,        \
+    .exact_name = file_exact_name,                  \
     .close = file_close,                            \
     .read = file_read,                              \
     .write = file_write,                            \

@@ -141,6 +141,11 @@ static void node_free(Node *node)
 {
     g_hash_table_remove(node_table, node->name);
     g_queue_unlink(&node_list, &node->link);
+    for (Node *n = node_first(); n; n = node_next(n)) {
+        if (n->inherits_from == node) {
+            n->inherits_from = NULL;
+        }
+    }
     g_ptr_array_free(node->children, true);
     g_ptr_array_free(node->parents, true);
     qapi_free_BlockdevOptions(node->options);

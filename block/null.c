@@ -53,6 +53,21 @@ static BlockdevOptions *null_aio_parse_filename(const char *filename,
     return null_parse(filename, BLOCKDEV_DRIVER_NULL_AIO, "null-aio://", errp);
 }
 
+static const char *const null_content_options[] = {
+    "size", "read-zeroes", NULL
+};
+
+/* A name has no place for options. */
+static char *null_exact_name(const Node *node)
+{
+    const BlockdevOptionsNull *o = null_options(node->options);
+
+    if (o->has_size || o->has_read_zeroes) {
+        return NULL;
+    }
+    return g_strdup_printf("%s://", node->drv->name);
+}
+
 static bool null_open(Co *co, Node *node, OpenFlags flags, Error **errp)
 {
     const BlockdevOptionsNull *o = null_options(node->options);
@@ -154,6 +169,8 @@ static const ReopenOps null_reopen_ops = {
     .exact_filename = true,                         \
     .supports_fua = true,                           \
     .writes_zero_fua = true,                        \
+    .content_options = null_content_options,        \
+    .exact_name = null_exact_name,                  \
     .open = null_open,                              \
     .read = null_read,                              \
     .write = null_write,                            \

@@ -104,24 +104,16 @@ void open_tree_join(json_t *dst, const json_t *src)
     }
 }
 
-static json_t *name_plain(const BlockDriver *drv, const char *filename)
+/* What the protocol's driver makes of a name, or of a path (no prefix). */
+static json_t *name_parse(const BlockDriver *drv, const char *filename,
+                          const char *prefix, Error **errp)
 {
-    return json_pack("{s:s, s:s}", "driver", drv->name, "filename", filename);
-}
-
-/* "PROTOCOL:rest" to what its driver makes of it. */
-static json_t *name_parse_protocol(const char *filename, Error **errp)
-{
-    g_autofree char *prefix = open_protocol_prefix(filename);
     g_autoptr(BlockdevOptions) opts = NULL;
-    const BlockDriver *drv = driver_by_protocol(prefix);
 
-    if (!drv) {
-        error_setg(errp, "Unknown protocol '%s'", prefix);
-        return NULL;
-    }
     if (!drv->parse_filename) {
-        return name_plain(drv, filename + strlen(prefix) + 1);
+        filename += prefix ? strlen(prefix) + 1 : 0;
+        return json_pack("{s:s, s:s}", "driver", drv->name, "filename",
+                         filename);
     }
     opts = drv->parse_filename(filename, errp);
     return opts ? BlockdevOptions_to_json(opts) : NULL;
@@ -129,10 +121,14 @@ static json_t *name_parse_protocol(const char *filename, Error **errp)
 
 json_t *open_name_to_protocol(const char *filename, Error **errp)
 {
-    if (!name_has_protocol(filename)) {
-        return name_plain(driver_find("file"), filename);
+    g_autofree char *prefix = open_protocol_prefix(filename);
+    const BlockDriver *drv = driver_by_protocol(prefix ? prefix : "file");
+
+    if (!drv) {
+        error_setg(errp, "Unknown protocol '%s'", prefix);
+        return NULL;
     }
-    return name_parse_protocol(filename, errp);
+    return name_parse(drv, filename, prefix, errp);
 }
 
 /* "json:{...}"; dotted keys become nested objects. */

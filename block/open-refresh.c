@@ -8,9 +8,10 @@
  *     exact_filename   "/a/b.qcow2", "nbd://host/x", or NULL
  *     filename         exact_filename, or "json:" + open_content_json()
  *
- * A format or filter takes its file's plain name, unless one of its own
- * options changes what is seen (driver->content_options), a further child was
- * given, or its backing file is not the one that its header names.
+ * A format (and a filter that a job put in) takes its file's plain name, unless
+ * one of its own options changes what is seen (driver->content_options), a
+ * further child was given, or its backing file is not the one that its header
+ * names. Opening that name would not bring back a filter of the user's.
  *
  * Names are made anew, bottom up, whenever somebody is going to look at them:
  * the graph may have changed since.
@@ -65,6 +66,9 @@ static char *refresh_exact_name(const Node *node, const json_t *options)
         return node->drv->exact_name(node);
     }
     if (!node->file || !refresh_is_plain(node, options)) {
+        return NULL;
+    }
+    if (node->drv->kind == DRIVER_FILTER && !node->implicit) {
         return NULL;
     }
     return g_strdup(node->file->child->exact_filename);

@@ -354,6 +354,17 @@ static Node *tree_open(TreeRun *run, json_t *tree, OpenFlags flags,
     return open_with_flags(run->co, g_steal_pointer(&opts), flags, errp);
 }
 
+/* @file was opened for probing; its parent (if it came to be) holds it now, as
+ * if it had been defined there. */
+static void tree_let_go(Co *co, Node *file)
+{
+    if (file->parents->len == 1 && !file->named_by_user) {
+        file->inherits_from =
+            ((Edge *)g_ptr_array_index(file->parents, 0))->parent;
+    }
+    node_unref(co, file);
+}
+
 Node *open_tree(Co *co, json_t *tree, OpenFlags flags, const char *name,
                 Error **errp)
 {
@@ -362,7 +373,7 @@ Node *open_tree(Co *co, json_t *tree, OpenFlags flags, const char *name,
     Node *node = tree_open(&run, tree, flags, errp);
 
     for (guint i = held->len; i-- > 0;) {
-        node_unref(co, g_ptr_array_index(held, i));
+        tree_let_go(co, g_ptr_array_index(held, i));
     }
     if (node && run.top_probed && !strcmp(node->drv->name, "raw")) {
         node->probed = true;

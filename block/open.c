@@ -210,7 +210,13 @@ Edge *open_child(Co *co, Node *parent, const char *name, EdgeRole role,
         return NULL;
     }
     child = open_ref_with_flags(co, ref, flags, errp);
-    return child ? open_attach(co, parent, name, role, child, errp) : NULL;
+    if (!child) {
+        return NULL;
+    }
+    if (ref->type != QTYPE_QSTRING) {
+        child->inherits_from = parent;
+    }
+    return open_attach(co, parent, name, role, child, errp);
 }
 
 /* What the user said about the backing file: *@child stays NULL for none. */
@@ -276,6 +282,9 @@ bool open_backing(Co *co, Node *node, const BlockdevRefOrNull *ref,
     ok = open_backing_node(co, node, ref, &child, errp);
     co_move(co, home);
     if (ok && child) {
+        if (!ref || ref->type != QTYPE_QSTRING) {
+            child->inherits_from = node;
+        }
         ok = open_attach(co, node, "backing", ROLE_COW, child, errp);
     } else if (!ok) {
         error_prepend(errp, "Could not open backing file: ");

@@ -59,7 +59,7 @@ static char *perm_describe_parent(const Edge *e)
     if (e->parent) {
         return g_strdup_printf("node '%s'", e->parent->name);
     }
-    if (!strcmp(e->root->ops->kind, "job")) {
+    if (strstr(e->root->ops->kind, "job")) {
         return g_strdup_printf("block job '%s'",
                                e->root->name ? e->root->name : "");
     }

@@ -227,7 +227,11 @@ static void raw_reopen_abort(Co *co, ReopenState *st)
     g_clear_pointer(&st->opaque, g_free);
 }
 
+/* They say what is seen of the file, and may change. */
+static const char *const raw_content_options[] = { "offset", "size", NULL };
+
 static const ReopenOps raw_reopen_ops = {
+    .options = raw_content_options,
     .prepare = raw_reopen_prepare,
     .commit = raw_reopen_commit,
     .abort = raw_reopen_abort,
@@ -261,6 +265,7 @@ const BlockDriver raw_driver = {
     .id = BLOCKDEV_DRIVER_RAW,
     .kind = DRIVER_FORMAT,
     .state_size = sizeof(RawState),
+    .content_options = raw_content_options,
     .supports_fua = true,
     .writes_zero_fua = true,
     .open = raw_open,

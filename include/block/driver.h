@@ -44,7 +44,11 @@ typedef struct CheckResult {
 typedef struct ReopenState ReopenState;
 
 typedef struct ReopenOps {
-    /* Prepares *@st (see block/reopen.h) while the graph is quiet. */
+    /* The driver's own options that may change, QAPI names; ends with NULL;
+     * NULL: none. */
+    const char *const *options;
+    /* Prepares *@st (see block/reopen.h) while the graph is quiet. The node
+     * still has its old options and flags; commit finds the new ones. */
     bool (*prepare)(Co *co, ReopenState *st, Transaction *tran, Error **errp);
     void (*commit)(Co *co, ReopenState *st);
     void (*abort)(Co *co, ReopenState *st);
@@ -52,7 +56,8 @@ typedef struct ReopenOps {
 
 typedef struct ImageOps {
     const CreateOption *create_options;     /* ends with a NULL name */
-    /* Formats an image; opens its files itself by their references. */
+    /* Formats an image; opens its files itself by their references. NULL with
+     * create_options: an image is its file as the protocol makes it (raw). */
     bool (*create)(Co *co, BlockdevCreateOptions *opts, Error **errp);
     /* How sure: 0 (not mine) to 100, by the first @len bytes and the name. */
     int (*probe)(const uint8_t *buf, int len, const char *filename);
@@ -67,6 +72,8 @@ typedef struct ImageOps {
     int (*change_backing)(Co *co, Node *node, const char *file,
                           const char *fmt);
     int (*make_empty)(Co *co, Node *node);
+    /* Protocols: deletes what the node is stored in; 0 or -errno. */
+    int (*remove)(Co *co, Node *node);
 } ImageOps;
 
 typedef struct SnapshotOps {
@@ -128,8 +135,8 @@ struct BlockDriver {
     bool supports_fua;
     bool supports_compressed;   /* write takes REQ_COMPRESSED */
 
-    /* Turns the name after the protocol prefix (or the whole name) into
-     * options. */
+    /* Turns a name (with its protocol prefix; for "file" also a path without
+     * one) into options. */
     BlockdevOptions *(*parse_filename)(const char *filename, Error **errp);
 
     /* The plain name that would open just this node, if one can; children are

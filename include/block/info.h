@@ -11,6 +11,14 @@
 BlockDeviceInfo *info_node(Co *co, Node *node, bool flat, Error **errp);
 /* qemu-img info, without and with the backing chain. */
 ImageInfo *info_image(Co *co, Node *node, bool with_chain, Error **errp);
+/* Newest first, as QEMU lists them. */
 BlockDirtyInfoList *info_bitmaps(Co *co, Node *node);
+/* query-blockstats: of a node, with its file's and its backing file's. */
+BlockStats *info_stats(Node *node);
+
+/* What the driver tells, a filter's and raw's file for it; -errno. */
+int info_driver(Co *co, Node *node, BlockDriverInfo *ret);
+/* Bytes of storage that the node takes, its backing file aside; -errno. */
+int64_t info_allocated_size(Co *co, Node *node);
 
 #endif

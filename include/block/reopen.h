@@ -17,7 +17,8 @@ struct ReopenState {
     void *opaque;               /* the driver's */
 };
 
-/* All or none. Control lock. @list is not consumed. */
+/* All or none. Control lock; suspends; comes out on the main loop. @list is not
+ * consumed. */
 bool reopen_nodes(Co *co, const BlockdevOptionsList *list, Error **errp);
 /* Only the access changes: for jobs and tools. */
 bool reopen_set_read_only(Co *co, Node *node, bool read_only, Error **errp);

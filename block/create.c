@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * New images.
+ *
+ *     create_options   typed options to drv->image->create: blockdev-create
+ *     create_image     what qemu-img create takes: a file name, -o, -b, a size
+ *
+ * The second is a parser for the first: it makes the file (and a data file),
+ * opens it and passes its node to the format by reference. If formatting
+ * fails, what it made is deleted again. How large the image is and whether its
+ * backing file is what it is said to be is settled before anything is written.
+ */
+#include "util/osdep.h"
+
+#include "block/create-options.h"
+#include "block/create.h"
+#include "block/graph.h"
+#include "block/open-internal.h"
+#include "util/json.h"
+
+/* One create_image(): parameters and what becomes of them. */
+typedef struct CreateRun {
+    const char *filename;
+    const BlockDriver *drv, *protocol;
+    CreateList *list;
+    int64_t size;           /* -1: not known yet */
+} CreateRun;
+
+bool create_options(Co *co, BlockdevCreateOptions *opts, Error **errp)
+{
+    const BlockDriver *drv = driver_by_id(opts->driver);
+
+    control_assert();
+    if (!drv || !drv->image || !drv->image->create) {
+        error_setg(errp, "Driver '%s' does not support blockdev-create",
+                   BlockdevDriver_str(opts->driver));
+        return false;
+    }
+    return drv->image->create(co, opts, errp);
+}
+
+static bool create_from_tree(Co *co, json_t *tree, Error **errp)
+{
+    g_autoptr(BlockdevCreateOptions) opts =
+        BlockdevCreateOptions_from_json(tree, QAPI_KEYVAL, errp);
+
+    return opts && create_options(co, opts, errp);
+}
+
+/* ---- drivers ---- */
+
+static const BlockDriver *create_find_protocol(const char *filename,
+                                               Error **errp)
+{
+    g_autofree char *prefix = open_protocol_prefix(filename);
+    const BlockDriver *drv = driver_by_protocol(prefix ? prefix : "file");
+
+    if (!drv) {
+        error_setg(errp, "Unknown protocol '%s'", prefix);
+    }
+    return drv;
+}
+
+static bool create_can(const BlockDriver *drv, const char *what, Error **errp)
+{
+    if (!drv->image || !drv->image->create_options) {
+        error_setg(errp, "%s driver '%s' does not support image creation",
+                   what, drv->name);
+        return false;
+    }
+    return true;
+}
+
+static bool create_find_drivers(CreateRun *run, const char *fmt, Error **errp)
+{
+    run->drv = driver_find(fmt);
+    if (!run->drv) {
+        error_setg(errp, "Unknown file format '%s'", fmt);
+        return false;
+    }
+    run->protocol = create_find_protocol(run->filename, errp);
+    return run->protocol && create_can(run->drv, "Format", errp) &&
+           create_can(run->protocol, "Protocol", errp);
+}
+
+/* ---- size and backing file ---- */
+
+static bool create_take_size(CreateRun *run, Error **errp)
+{
+    const char *value = create_list_get(run->list, "size");
+
+    if (value) {
+        if (run->size != -1) {
+            error_setg(errp, "The image size must be specified only once");
+            return false;
+        }
+        run->size = g_ascii_strtoull(value, NULL, 10);
+    }
+    return true;
+}
+
+static bool create_take_backing(CreateRun *run, const char *backing,
+                                const char *backing_fmt, Error **errp)
+{
+    if (backing && !create_list_set(run->list, "backing_file", backing, NULL)) {
+        error_setg(errp, "Backing file not supported for file format '%s'",
+                   run->drv->name);
+        return false;
+    }
+    if (backing_fmt &&
+        !create_list_set(run->list, "backing_fmt", backing_fmt, NULL)) {
+        error_setg(errp, "Backing file format not supported for file format "
+                   "'%s'", run->drv->name);
+        return false;
+    }
+    backing = create_list_get(run->list, "backing_file");
+    if (backing && !backing[0]) {
+        error_setg(errp, "Expected backing file name, got empty string");
+        return false;
+    }
+    if (backing && !strcmp(backing, run->filename)) {
+        error_setg(errp, "Error: Trying to create an image with the same "
+                   "filename as the backing file");
+        return false;
+    }
+    return true;
+}
+
+/* The image below exists, is of the format that is said, and gives the size. */
+static bool create_check_backing(Co *co, CreateRun *run, Error **errp)
+{
+    ERRP_GUARD();
+    const char *backing = create_list_get(run->list, "backing_file");
+    const char *fmt = create_list_get(run->list, "backing_fmt");
+    g_autofree char *full = open_combine_paths(run->filename, backing, errp);
+    Node *node;
+
+    if (!full) {
+        return false;
+    }
+    node = open_filename(co, full, fmt, NULL, 0, errp);
+    if (!node) {
+        error_append_hint(errp, "Could not open backing image.\n");
+        return false;
+    }
+    if (!fmt) {
+        error_setg(errp, "Backing file specified without backing format");
+        error_append_hint(errp, "Detected format of %s.", node->drv->name);
+    } else if (run->size == -1) {
+        run->size = node->length;
+    }
+    node_unref(co, node);
+    return fmt;
+}
+
+static bool create_settle_size(Co *co, CreateRun *run, bool check,
+                               Error **errp)
+{
+    g_autofree char *value = NULL;
+
+    if (check && create_list_get(run->list, "backing_file") &&
+        !create_check_backing(co, run, errp)) {
+        return false;
+    }
+    if (run->size == -1) {
+        error_setg(errp, "Image creation needs a size parameter");
+        return false;
+    }
+    value = g_strdup_printf("%" PRId64, run->size);
+    return create_list_set(run->list, "size", value, errp);
+}
+
+/* ---- files ---- */
+
+static bool create_protocol_file(Co *co, const BlockDriver *protocol,
+                                 const char *filename, json_t *options,
+                                 Error **errp)
+{
+    g_autoptr(json_t) tree = NULL;
+
+    if (!create_can(protocol, "Protocol", errp)) {
+        return false;
+    }
+    tree = open_name_to_protocol(filename, errp);
+    if (!tree) {
+        return false;
+    }
+    open_tree_join(tree, options);
+    return create_from_tree(co, tree, errp);
+}
+
+bool create_file(Co *co, const char *filename, int64_t size, Error **errp)
+{
+    const BlockDriver *protocol = create_find_protocol(filename, errp);
+    g_autofree char *value = g_strdup_printf("%" PRId64, size);
+    g_autoptr(json_t) options = json_pack("{s:s}", "size", value);
+
+    return protocol &&
+           create_protocol_file(co, protocol, filename, options, errp);
+}
+
+/* Makes @filename, of no length, and opens it to be formatted. */
+static Node *create_and_open(Co *co, const char *filename,
+                             const CreateList *list, Error **errp)
+{
+    const BlockDriver *protocol = create_find_protocol(filename, errp);
+    g_autoptr(json_t) options = json_object();
+
+    if (!protocol) {
+        return NULL;
+    }
+    create_list_to_tree(list, true, options);
+    json_object_set_new(options, "size", json_string("0"));
+    if (!create_protocol_file(co, protocol, filename, options, errp)) {
+        return NULL;
+    }
+    return open_protocol(co, filename, OPEN_RDWR | OPEN_RESIZE, errp);
+}
+
+/* Closes it; deletes it first if the image has come to nothing. */
+static void create_close_file(Co *co, Node *node, bool keep)
+{
+    if (node && !keep && node->drv->image && node->drv->image->remove) {
+        node->drv->image->remove(co, node);
+    }
+    node_unref(co, node);
+}
+
+/* ---- formatting ---- */
+
+/* In a tree for the format: a name becomes a new file, open, by reference. */
+static bool create_place_file(Co *co, CreateRun *run, json_t *tree,
+                              const char *key, const char *filename,
+                              Node **node, Error **errp)
+{
+    *node = create_and_open(co, filename, run->list, errp);
+    if (!*node) {
+        return false;
+    }
+    json_object_set_new(tree, key, json_string((*node)->name));
+    return true;
+}
+
+static bool create_format(Co *co, CreateRun *run, Error **errp)
+{
+    g_autoptr(json_t) tree = json_object();
+    const char *data_file = create_list_get(run->list, "data_file");
+    Node *file = NULL, *data = NULL;
+    bool ok;
+
+    create_list_to_tree(run->list, false, tree);
+    json_object_set_new(tree, "driver", json_string(run->drv->name));
+    ok = create_place_file(co, run, tree, "file", run->filename, &file,
+                           errp) &&
+         (!data_file || create_place_file(co, run, tree, "data-file",
+                                          data_file, &data, errp)) &&
+         create_from_tree(co, tree, errp);
+    create_close_file(co, data, ok);
+    create_close_file(co, file, ok);
+    return ok;
+}
+
+/* The file is the image. */
+static bool create_plain(Co *co, CreateRun *run, Error **errp)
+{
+    g_autoptr(json_t) options = json_object();
+
+    create_list_to_tree(run->list, false, options);
+    create_list_to_tree(run->list, true, options);
+    return create_protocol_file(co, run->protocol, run->filename, options,
+                                errp);
+}
+
+static void create_announce(const CreateRun *run)
+{
+    g_autofree char *options = create_list_print(run->list);
+
+    printf("Formatting '%s', fmt=%s%s\n", run->filename, run->drv->name,
+           options);
+    fflush(stdout);
+}
+
+bool create_image(Co *co, const char *filename, const char *fmt,
+                  const char *backing, const char *backing_fmt,
+                  const char *options, int64_t size, bool no_backing_check,
+                  bool quiet, Error **errp)
+{
+    g_autoptr(CreateList) list = NULL;
+    CreateRun run = { .filename = filename, .size = size };
+
+    control_assert();
+    if (!create_find_drivers(&run, fmt, errp)) {
+        return false;
+    }
+    list = create_list_new(run.drv, run.protocol);
+    run.list = list;
+    if ((options && !create_list_parse(list, options, errp)) ||
+        !create_take_size(&run, errp) ||
+        !create_take_backing(&run, backing, backing_fmt, errp) ||
+        !create_settle_size(co, &run, !no_backing_check, errp)) {
+        return false;
+    }
+    if (!quiet) {
+        create_announce(&run);
+    }
+    if (run.drv->kind == DRIVER_FORMAT && run.drv->image->create) {
+        return create_format(co, &run, errp);
+    }
+    return create_plain(co, &run, errp);
+}
+
+bool create_print_help(const char *fmt, const char *filename, Error **errp)
+{
+    g_autoptr(CreateList) list = NULL;
+    CreateRun run = { .filename = filename };
+
+    if (filename) {
+        if (!create_find_drivers(&run, fmt, errp)) {
+            return false;
+        }
+        printf("Supported options:\n");
+    } else {
+        run.drv = driver_find(fmt);
+        if (!run.drv) {
+            error_setg(errp, "Unknown file format '%s'", fmt);
+            return false;
+        }
+        if (!create_can(run.drv, "Format", errp)) {
+            return false;
+        }
+        printf("Supported %s options:\n", fmt);
+    }
+    list = create_list_new(run.drv, run.protocol);
+    create_list_help(list);
+    if (!filename) {
+        printf("\nThe protocol level may support further options.\n"
+               "Specify the target filename to include those options.\n");
+    }
+    return true;
+}
