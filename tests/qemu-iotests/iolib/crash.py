@@ -3,10 +3,10 @@
 """Crashes: a daemon that is killed under write load, and what must be true of
 its image afterwards.
 
-A block of the model has a history: the versions that were sent since it was last
-known, oldest first, and the place in it that the last acknowledged flush covers.
-After the crash a block holds one of the versions from there on, or, where clusters
-are smaller than blocks, each of its clusters does."""
+A block of the model has a history: the versions that were sent since it was
+last known, oldest first, and the place in it that the last acknowledged flush
+covers. After the crash a block holds one of the versions from there on, or,
+where clusters are smaller than blocks, each of its clusters does."""
 
 import random
 import threading

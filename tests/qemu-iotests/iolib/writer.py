@@ -4,12 +4,12 @@
 
 A Writer is a thread with one NBD connection per disk and several requests in
 flight.  Every write fills whole blocks with its own sequence number, and no two
-writes in flight touch one block, so a block's versions are totally ordered, each
-with the moment it was sent and the moment it was acknowledged.
+writes in flight touch one block, so a block's versions are totally ordered,
+each with the moment it was sent and the moment it was acknowledged.
 
 A copy of the disks is *one point in time* if a moment T exists such that every
-version found in the copy was sent before T and every version that follows a found
-one was acknowledged after T.  `assert_cut` proves just this, over any number of
+version found in the copy was sent before T and every version that follows a
+found one was acknowledged after T.  `assert_cut` proves just this, over any number of
 disks, and that T lies between the sending of the command that made the copy and
 its answer."""
 
