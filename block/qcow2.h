@@ -98,6 +98,7 @@ struct Qcow2State {
     int l2_bits;                    /* log2 of the entries of an L2 table */
     int slice_bits;                 /* log2 of the entries of a cached slice */
     int refblock_bits;              /* log2 of the entries of a refcount block */
+    int refslice_bits;              /* the same of a cached slice of one */
     int refcount_bits;              /* 1 .. 64 */
     uint64_t refcount_max;
 
@@ -112,10 +113,13 @@ struct Qcow2State {
     Qcow2Cache *refblock_cache;
     int64_t cache_clean_interval;   /* seconds; 0: never */
     LoopTimer *cache_clean_timer;
+    bool cache_clean_armed;
 
     /* Refcounts (qcow2-refcount.c). reftable in host order. */
     uint64_t *reftable;
     int64_t reftable_size;          /* entries */
+    Bitset *reftable_dirty;         /* one bit for 64 entries (512 bytes) */
+    CoMutex reftable_lock;          /* writing or moving it */
     int64_t free_cursor;            /* no free cluster lies before it */
     int64_t free_byte;              /* where the next compressed data go; 0 */
     int64_t fresh_offset;           /* from here on the file was never used
@@ -126,7 +130,7 @@ struct Qcow2State {
     /* Freed ranges on their way (qcow2-refcount.c). */
     GArray *freed;                  /* not durable yet */
     GArray *freed_durable;          /* waiting for requests in flight */
-    int64_t freed_bytes;            /* of both */
+    int64_t freed_bytes;            /* of freed */
     bool pass_discard[QCOW2_DISCARD__MAX];
     bool discard_no_unref;
     /* Requests in flight by epoch: those of the other epoch end before the
@@ -150,10 +154,11 @@ struct Qcow2State {
                                      * to section; NULL: to be built */
     bool signaled_corruption;
 
-    bool corrupt;                   /* nothing more is written */
+    bool corrupt;                   /* no more requests are served */
+    bool holes_checked, has_holes;  /* the file has fewer blocks than clusters:
+                                     * status looks below for zeroes */
     bool bitmaps_loaded;            /* qcow2-bitmap.c */
     void *bitmap_state;             /* qcow2-bitmap.c's own */
-    void *compress_state;           /* qcow2-compress.c's own */
 };
 
 static inline Qcow2State *qcow2_state(const Node *node)
@@ -218,9 +223,10 @@ static inline void qcow2_parse_compressed(const Qcow2State *s, uint64_t entry,
 
 /* ---- qcow2.c ---- */
 
+/* Everything of this section that is about the header is in
+ * qcow2-header-io.c (beside the codecs, which do no I/O). */
 /* Rewrites the first cluster: header, extensions, backing name; unknown ones
- * are kept. (qcow2-header-write: in qcow2-info.c's neighbourhood, see there.)
- * -ENOSPC if it does not fit. Does not flush. */
+ * are kept. -ENOSPC if it does not fit. Does not flush. */
 int qcow2_write_header(Co *co, Node *node);
 /* One big-endian field of the header, then a flush. */
 int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
@@ -255,6 +261,19 @@ int qcow2_read_table(Co *co, Node *node, int64_t off, int64_t entries,
 int qcow2_write_table(Co *co, Node *node, int ignore, int64_t off,
                       int64_t entries, const uint64_t *table);
 /*
+ * The dirty sectors (64 entries, 512 bytes) of a table in memory, taken at one
+ * moment and written later. take clears @dirty; NULL if nothing is dirty.
+ * write frees @copy (NULL ok), does not flush, and on error sets the bits of
+ * @dirty again.
+ */
+typedef struct Qcow2DirtyCopy Qcow2DirtyCopy;
+Qcow2DirtyCopy *qcow2_dirty_take(const uint64_t *table, int64_t entries,
+                                 Bitset *dirty);
+int qcow2_dirty_write(Co *co, Node *node, int ignore, int64_t off,
+                      Qcow2DirtyCopy *copy, Bitset *dirty);
+/* Not written: the bits of @dirty are set again. Frees @copy (NULL ok). */
+void qcow2_dirty_undo(Qcow2DirtyCopy *copy, Bitset *dirty);
+/*
  * Makes all metadata changed before the call durable, in order, then gives
  * back what was freed before it. Suspends; without `meta`.
  */
@@ -265,7 +284,28 @@ int qcow2_flush_tables(Co *co, Node *node);
  * by themselves (check -r, snapshot apply). With `meta`. */
 int qcow2_empty_caches(Co *co, Node *node);
 
-extern const BlockDriver qcow2_driver;
+/* Something is cached: it will be looked through for what is not used. */
+void qcow2_cache_clean_arm(Qcow2State *s);
+/* Around a change of the loop, and at the end. */
+void qcow2_cache_clean_stop(Qcow2State *s);
+
+/* ---- qcow2-options.c ---- */
+
+/* What the user's options, or the defaults, come to. */
+typedef struct Qcow2Options {
+    int64_t l2_tables, refblock_tables;     /* of the caches */
+    int l2_entry_size, refblock_entry_size; /* bytes of one */
+    int64_t clean_interval;                 /* seconds */
+    int overlap_check;
+    bool lazy_refcounts, discard_no_unref;
+    bool pass_discard[QCOW2_DISCARD__MAX];
+} Qcow2Options;
+
+/* Of an image of this geometry (version, cluster size, length, feature bits in
+ * hdr). QEMU's texts. Pure. */
+bool qcow2_options_parse(const Qcow2Header *hdr,
+                         const BlockdevOptionsQcow2 *opts, OpenFlags flags,
+                         Qcow2Options *ret, Error **errp);
 
 /* ---- qcow2-table-cache.c ---- */
 
@@ -383,6 +423,13 @@ int qcow2_l1_grow(Co *co, Node *node, int64_t entries, bool exact);
 
 bool qcow2_refcount_init(Co *co, Node *node, Error **errp);
 void qcow2_refcount_close(Node *node);
+/* Writes all dirty refcounts and links; not flushed. Without `meta`. */
+int qcow2_refcount_write(Co *co, Node *node);
+/* Everything that counts references is durable when it returns 0, then so are
+ * guest data that were written: what L2 tables wait for. Without `meta`. */
+int qcow2_refcount_barrier(Co *co, Node *node);
+/* The table gets room for block @blocks - 1; with `meta`. */
+int qcow2_reftable_grow(Co *co, Node *node, int64_t blocks);
 /* Of host cluster @index. 0 for those beyond all tables. */
 int qcow2_refcount_get(Co *co, Node *node, int64_t index, uint64_t *ret);
 /* One entry of a block of width 1 << order bits. */
@@ -399,6 +446,8 @@ int qcow2_refcount_add(Co *co, Node *node, int64_t off, int64_t len,
                        int64_t delta, Qcow2DiscardType type);
 /* Contiguous clusters for @bytes, refcount 1; offset or -errno. */
 int64_t qcow2_alloc_clusters(Co *co, Node *node, int64_t bytes);
+/* The first free clusters, at most @n of them: *@got, contiguous. */
+int64_t qcow2_alloc_some(Co *co, Node *node, int64_t n, int64_t *got);
 /* Up to @n clusters at @off exactly: how many were free and taken; -errno. */
 int64_t qcow2_alloc_clusters_at(Co *co, Node *node, int64_t off, int64_t n);
 /* Space for compressed data, not aligned; may share clusters. */
@@ -407,16 +456,26 @@ int64_t qcow2_alloc_bytes(Co *co, Node *node, int64_t bytes);
  * or nothing refers to any more, durably. */
 void qcow2_free_clusters(Co *co, Node *node, int64_t off, int64_t len,
                          Qcow2DiscardType type);
-/* Drops one reference to the clusters of [off, off + len), whose last mention
- * has just left a table in memory. Never suspends. */
+
+/* ---- qcow2-free.c: dropping references in two steps ---- */
+
+void qcow2_freed_init(Node *node);
+void qcow2_freed_close(Node *node);
+/* Drops one reference to the clusters of [off, off + len), whose mention has
+ * just left a table in memory. Never suspends. */
 void qcow2_free_later(Node *node, int64_t off, int64_t len,
                       Qcow2DiscardType type);
 /* The same for what an L2 entry holds: normal, with zero flag, compressed. */
-void qcow2_free_entry_later(Node *node, uint64_t entry,
-                            Qcow2DiscardType type);
-/* All freed so far becomes durable now: called by the flush. */
-int qcow2_free_release(Co *co, Node *node);         /* without `meta` */
-/* Bytes from which a flush is forced to get space back. */
+void qcow2_free_entry_later(Node *node, uint64_t entry, Qcow2DiscardType type);
+/* What was freed so far, for qcow2_free_durable() when all tables changed so
+ * far are durable, or qcow2_free_undurable() if that failed. */
+GArray *qcow2_free_take(Node *node);
+void qcow2_free_durable(Node *node, GArray *freed);
+void qcow2_free_undurable(Node *node, GArray *freed);
+/* Gives back what is durable and out of everybody's hands; passes discards.
+ * Without `meta`. Errors leak clusters. */
+void qcow2_free_release(Co *co, Node *node);
+/* Freed bytes from which a flush is forced to get space back. */
 #define QCOW2_FREED_MAX (64 * MiB)
 
 /* A data request is in flight: the clusters it looked up stay as they are. */
@@ -447,21 +506,45 @@ void qcow2_overlap_add(Qcow2State *s, int64_t off, int section);
 void qcow2_overlap_remove(Qcow2State *s, int64_t off);
 /* All tables may have changed (snapshot apply, repair). */
 void qcow2_overlap_reset(Qcow2State *s);
-bool qcow2_overlap_options(Qcow2State *s, const BlockdevOptionsQcow2 *opts,
-                           Error **errp);
 
 /* ---- qcow2-alloc.c: allocating writes ---- */
+
+/* One under way; lives on its writer's stack. */
+struct Qcow2Alloc {
+    Qcow2Alloc *next, **pprev;
+    CoQueue waiters;
+    int64_t off, len;           /* guest, whole clusters */
+    Qcow2Table *slice;          /* pinned until the end */
+    int index;                  /* of the first entry in the slice */
+    /* Of normal clusters: */
+    int64_t host;
+    bool in_place;              /* the entries keep their host clusters */
+    bool fresh;                 /* the host clusters read as zeroes */
+    bool whole;                 /* subclusters: all are copied */
+    int64_t cow_start, cow_end; /* guest: what is written, head to tail */
+};
+
+/* off, len and slice are set. */
+void qcow2_alloc_begin(Qcow2State *s, Qcow2Alloc *a);
+/* Unpins the slice and wakes those who wait. */
+void qcow2_alloc_end(Qcow2Alloc *a);
 
 /* Waits until no allocating write is under way in [off, off + len). Holding
  * `meta`, which is let go of meanwhile; true if it had to wait: the caller
  * looks everything up again. */
 bool qcow2_alloc_wait(Co *co, Node *node, int64_t off, int64_t len);
-/* Writes [off, off + len) into clusters of its own; *@done bytes of it. */
+/* Whether one is: without waiting. */
+bool qcow2_alloc_busy(const Qcow2State *s, int64_t off, int64_t len);
+/* Writes [off, off + len) into clusters of its own; *@done bytes of it, 0 if
+ * nothing is to be allocated (any more). */
 int qcow2_alloc_write(Co *co, Node *node, int64_t off, int64_t len,
-                      const IoVec *iov, int64_t iov_off, int64_t *done);
-/* Maps clusters of [off, off + len), which is cluster aligned, without writing
- * to them: preallocation. */
-int qcow2_alloc_map(Co *co, Node *node, int64_t off, int64_t len);
+                      const IoVec *iov, int64_t iov_off, ReqFlags flags,
+                      int64_t *done);
+/* Maps clusters for [off, off + len), which is cluster aligned. METADATA does
+ * not write to them if they are fresh, FALLOC and FULL make them take space.
+ * Subclusters stay unallocated. *@end is raised to where they end. */
+int qcow2_alloc_map(Co *co, Node *node, int64_t off, int64_t len,
+                    PreallocMode mode, int64_t *end);
 
 /* ---- the verbs: qcow2-read.c, -write.c, -zero.c, -discard.c, -resize.c ---- */
 
@@ -469,16 +552,20 @@ int qcow2_read(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
                int64_t iov_off, ReqFlags flags);
 int qcow2_write(Co *co, Node *node, int64_t off, int64_t len,
                 const IoVec *iov, int64_t iov_off, ReqFlags flags);
+/* Before anything changes: the image is not corrupt, and marked dirty if its
+ * refcounts are lazy. */
+int qcow2_write_prepare(Co *co, Node *node);
 int qcow2_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags);
 int qcow2_discard(Co *co, Node *node, int64_t off, int64_t len);
-/* Cluster aligned. @full: unmaps even where the backing file shows through
- * afterwards (make_empty, resize); else it reads as zeroes. */
+/* Cluster aligned (or to the end). @full: unmaps even where the backing file
+ * shows through afterwards (make_empty, resize); else it reads as zeroes. */
 int qcow2_discard_range(Co *co, Node *node, int64_t off, int64_t len,
                         Qcow2DiscardType type, bool full);
 int qcow2_make_empty(Co *co, Node *node);
 bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
                   PreallocMode prealloc, ReqFlags flags, Error **errp);
-/* Allocates [off, off + len) as qemu-img create -o preallocation does. */
+/* Allocates [off, off + len) as qemu-img create -o preallocation does; the
+ * range is cluster aligned but at the disk's end. */
 bool qcow2_preallocate(Co *co, Node *node, int64_t off, int64_t len,
                        PreallocMode mode, Error **errp);
 int qcow2_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
@@ -490,7 +577,6 @@ int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
                           int64_t len, const IoVec *iov, int64_t iov_off);
 int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
                            const IoVec *iov, int64_t iov_off);
-void qcow2_compress_close(Node *node);
 
 /* ---- qcow2-create.c, qcow2-measure.c, qcow2-amend.c, qcow2-info.c ---- */
 

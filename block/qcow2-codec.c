@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Clusters in few bytes: raw deflate with a window of 4 KiB, as the format
+ * says, or one zstd frame.
+ *
+ * Deflate has several makers, all compatible: ISA-L compresses and libdeflate
+ * decompresses much faster than zlib, which stands in where they are missing.
+ */
+#include "block/qcow2-codec.h"
+
+#include <zlib.h>
+
+#ifdef CONFIG_ISAL
+#include <isa-l/igzip_lib.h>
+#endif
+#ifdef CONFIG_LIBDEFLATE
+#include <libdeflate.h>
+#endif
+#ifdef CONFIG_ZSTD
+#include <zstd.h>
+#endif
+
+#include "block/qcow2-format.h"
+
+#define DEFLATE_WINDOW_BITS 12
+
+#ifdef CONFIG_ISAL
+static ssize_t deflate_compress(void *dst, size_t dst_len, const void *src,
+                                size_t src_len)
+{
+    struct isal_zstream stream;
+    g_autofree uint8_t *level_buf = g_malloc(ISAL_DEF_LVL3_DEFAULT);
+    int r;
+
+    isal_deflate_init(&stream);
+    stream.next_in = (uint8_t *)src;
+    stream.avail_in = src_len;
+    stream.next_out = dst;
+    stream.avail_out = dst_len;
+    stream.end_of_stream = 1;
+    stream.flush = NO_FLUSH;
+    stream.gzip_flag = IGZIP_DEFLATE;
+    stream.hist_bits = DEFLATE_WINDOW_BITS;
+    stream.level = 3;
+    stream.level_buf = level_buf;
+    stream.level_buf_size = ISAL_DEF_LVL3_DEFAULT;
+    r = isal_deflate(&stream);
+    if (r != COMP_OK) {
+        return -EIO;
+    }
+    if (stream.internal_state.state != ZSTATE_END) {
+        return -ENOSPC;
+    }
+    return dst_len - stream.avail_out;
+}
+#else
+static ssize_t deflate_compress(void *dst, size_t dst_len, const void *src,
+                                size_t src_len)
+{
+    z_stream stream = { 0 };
+    ssize_t ret;
+    int r = deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
+                         -DEFLATE_WINDOW_BITS, 9, Z_DEFAULT_STRATEGY);
+
+    if (r != Z_OK) {
+        return r == Z_MEM_ERROR ? -ENOMEM : -EIO;
+    }
+    stream.next_in = (void *)src;
+    stream.avail_in = src_len;
+    stream.next_out = dst;
+    stream.avail_out = dst_len;
+    r = deflate(&stream, Z_FINISH);
+    if (r == Z_STREAM_END) {
+        ret = dst_len - stream.avail_out;
+    } else {
+        ret = r == Z_OK ? -ENOSPC : -EIO;
+    }
+    deflateEnd(&stream);
+    return ret;
+}
+#endif
+
+#ifdef CONFIG_LIBDEFLATE
+static int deflate_decompress(void *dst, size_t dst_len, const void *src,
+                              size_t src_len)
+{
+    struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
+    enum libdeflate_result r;
+    size_t in, out;
+
+    if (!d) {
+        return -ENOMEM;
+    }
+    r = libdeflate_deflate_decompress_ex(d, src, src_len, dst, dst_len, &in,
+                                         &out);
+    libdeflate_free_decompressor(d);
+    return r == LIBDEFLATE_SUCCESS && out == dst_len ? 0 : -EIO;
+}
+#else
+static int deflate_decompress(void *dst, size_t dst_len, const void *src,
+                              size_t src_len)
+{
+    z_stream stream = { 0 };
+    int r = inflateInit2(&stream, -DEFLATE_WINDOW_BITS);
+
+    if (r != Z_OK) {
+        return r == Z_MEM_ERROR ? -ENOMEM : -EIO;
+    }
+    stream.next_in = (void *)src;
+    stream.avail_in = src_len;
+    stream.next_out = dst;
+    stream.avail_out = dst_len;
+    r = inflate(&stream, Z_FINISH);
+    inflateEnd(&stream);
+    /* With trailing bytes in the last sector there may be no stream end. */
+    return (r == Z_STREAM_END || r == Z_BUF_ERROR) && !stream.avail_out ?
+           0 : -EIO;
+}
+#endif
+
+#ifdef CONFIG_ZSTD
+static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
+                             size_t src_len)
+{
+    ZSTD_CCtx *ctx = ZSTD_createCCtx();
+    ZSTD_inBuffer in = { src, src_len, 0 };
+    ZSTD_outBuffer out = { dst, dst_len, 0 };
+    size_t r;
+
+    if (!ctx) {
+        return -ENOMEM;
+    }
+    r = ZSTD_compressStream2(ctx, &out, &in, ZSTD_e_end);
+    ZSTD_freeCCtx(ctx);
+    if (ZSTD_isError(r)) {
+        return -EIO;
+    }
+    return r ? -ENOSPC : (ssize_t)out.pos;
+}
+
+static int zstd_decompress(void *dst, size_t dst_len, const void *src,
+                           size_t src_len)
+{
+    ZSTD_DCtx *ctx = ZSTD_createDCtx();
+    ZSTD_inBuffer in = { src, src_len, 0 };
+    ZSTD_outBuffer out = { dst, dst_len, 0 };
+    int ret = 0;
+
+    if (!ctx) {
+        return -ENOMEM;
+    }
+    while (out.pos < out.size && ret == 0) {
+        size_t in_pos = in.pos, out_pos = out.pos;
+        size_t r = ZSTD_decompressStream(ctx, &out, &in);
+
+        if (ZSTD_isError(r) || (in.pos == in_pos && out.pos == out_pos)) {
+            ret = -EIO;
+        } else if (r == 0 && out.pos < out.size) {
+            /* The frame has ended early. */
+            ret = -EIO;
+        }
+    }
+    ZSTD_freeDCtx(ctx);
+    return ret;
+}
+#endif
+
+bool qcow2_codec_known(int type)
+{
+#ifdef CONFIG_ZSTD
+    if (type == QCOW2_COMPRESSION_ZSTD) {
+        return true;
+    }
+#endif
+    return type == QCOW2_COMPRESSION_ZLIB;
+}
+
+ssize_t qcow2_codec_compress(int type, void *dst, size_t dst_len,
+                             const void *src, size_t src_len)
+{
+#ifdef CONFIG_ZSTD
+    if (type == QCOW2_COMPRESSION_ZSTD) {
+        return zstd_compress(dst, dst_len, src, src_len);
+    }
+#endif
+    return deflate_compress(dst, dst_len, src, src_len);
+}
+
+int qcow2_codec_decompress(int type, void *dst, size_t dst_len,
+                           const void *src, size_t src_len)
+{
+#ifdef CONFIG_ZSTD
+    if (type == QCOW2_COMPRESSION_ZSTD) {
+        return zstd_decompress(dst, dst_len, src, src_len);
+    }
+#endif
+    return deflate_decompress(dst, dst_len, src, src_len);
+}

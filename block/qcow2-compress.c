@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Compressed clusters. The work is done by workers on private buffers, several
+ * clusters at once; the loop only reads, writes and links.
+ *
+ * A compressed write covers whole clusters (or the last one of the disk). Each
+ * is compressed, gets its bytes behind those of the last one, is written, and
+ * then linked; a cluster that does not get smaller is written plainly.
+ */
+#include "block/qcow2.h"
+#include "block/qcow2-codec.h"
+
+#define COMPRESS_WORKERS 8
+
+typedef struct CodecJob {
+    int type;
+    void *dst;
+    size_t dst_len;
+    const void *src;
+    size_t src_len;
+} CodecJob;
+
+typedef struct CompressPart {
+    Node *node;
+    int64_t off, len;
+    const IoVec *iov;
+    int64_t iov_off;
+} CompressPart;
+
+static int64_t job_compress(void *arg)
+{
+    const CodecJob *job = arg;
+
+    return qcow2_codec_compress(job->type, job->dst, job->dst_len, job->src,
+                                job->src_len);
+}
+
+static int64_t job_decompress(void *arg)
+{
+    const CodecJob *job = arg;
+
+    return qcow2_codec_decompress(job->type, job->dst, job->dst_len, job->src,
+                                  job->src_len);
+}
+
+int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
+                          int64_t len, const IoVec *iov, int64_t iov_off)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree uint8_t *src = NULL;
+    g_autofree uint8_t *dst = NULL;
+    int64_t off, src_len;
+    CodecJob job;
+    int r;
+
+    qcow2_parse_compressed(s, entry, &off, &src_len);
+    src = g_try_malloc(src_len);
+    dst = g_try_malloc(s->cluster_size);
+    if (!src || !dst) {
+        return -ENOMEM;
+    }
+    r = io_pread(co, node->file, off, src_len, src, 0);
+    if (r < 0) {
+        return r;
+    }
+    job = (CodecJob) { s->hdr.compression_type, dst, s->cluster_size, src,
+                       src_len };
+    r = worker_run(co, job_decompress, &job);
+    if (r < 0) {
+        return r;
+    }
+    iov_from_buf(iov, iov_off, dst + skip, len);
+    return 0;
+}
+
+/* Bytes for @len compressed bytes of the cluster at @off, and its place in the
+ * list of allocations. With `meta`. */
+static int compressed_plan(Co *co, Node *node, Qcow2Alloc *a, int64_t off,
+                           int64_t len)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    while (qcow2_alloc_wait(co, node, off, s->cluster_size)) {
+        /* Another one may have come. */
+    }
+    r = qcow2_l2_get_mut(co, node, off, &a->slice, &a->index);
+    if (r < 0) {
+        return r;
+    }
+    if (qcow2_alloc_busy(s, off, s->cluster_size)) {
+        qcow2_cache_put(a->slice);
+        return -EAGAIN;
+    }
+    a->off = off;
+    a->len = s->cluster_size;
+    a->host = qcow2_alloc_bytes(co, node, len);
+    if (a->host < 0) {
+        qcow2_cache_put(a->slice);
+        return a->host;
+    }
+    if (a->host + len > (int64_t)1 << (62 - (s->cluster_bits - 8))) {
+        qcow2_free_clusters(co, node, a->host, len, QCOW2_DISCARD_NEVER);
+        qcow2_cache_put(a->slice);
+        return -EFBIG;
+    }
+    qcow2_alloc_begin(s, a);
+    return 0;
+}
+
+static void compressed_link(Node *node, const Qcow2Alloc *a, int64_t len)
+{
+    Qcow2State *s = qcow2_state(node);
+    uint64_t old = qcow2_l2_entry(s, a->slice, a->index);
+    uint64_t sectors = (a->host + len - 1) / QCOW2_COMPRESSED_SECTOR -
+                       a->host / QCOW2_COMPRESSED_SECTOR;
+
+    qcow2_l2_store(s, a->slice, a->index, a->host | QCOW2_COMPRESSED_FLAG |
+                   sectors << (62 - (s->cluster_bits - 8)), 0);
+    qcow2_free_entry_later(node, old, QCOW2_DISCARD_OTHER);
+}
+
+/* Stores @len compressed bytes for the cluster at @off. */
+static int write_bytes(Co *co, Node *node, int64_t off, const void *buf,
+                       int64_t len)
+{
+    Qcow2State *s = qcow2_state(node);
+    Qcow2Alloc a = { 0 };
+    int r;
+
+    co_mutex_lock(co, &s->meta);
+    do {
+        r = compressed_plan(co, node, &a, off, len);
+    } while (r == -EAGAIN);
+    co_mutex_unlock(&s->meta);
+    if (r < 0) {
+        return r;
+    }
+    r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, a.host, len, true);
+    if (r >= 0) {
+        r = io_pwrite(co, node->file, a.host, len, buf, 0);
+    }
+    if (r >= 0) {
+        compressed_link(node, &a, len);
+    } else {
+        co_mutex_lock(co, &s->meta);
+        qcow2_free_clusters(co, node, a.host, len, QCOW2_DISCARD_NEVER);
+        co_mutex_unlock(&s->meta);
+    }
+    qcow2_alloc_end(&a);
+    return r;
+}
+
+static int write_part(Co *co, const CompressPart *p)
+{
+    Qcow2State *s = qcow2_state(p->node);
+    g_autofree uint8_t *src = g_try_malloc(s->cluster_size);
+    g_autofree uint8_t *dst = g_try_malloc(s->cluster_size);
+    CodecJob job = { s->hdr.compression_type, dst, s->cluster_size - 1, src,
+                     s->cluster_size };
+    int64_t n;
+
+    if (!src || !dst) {
+        return -ENOMEM;
+    }
+    iov_to_buf(p->iov, p->iov_off, src, p->len);
+    memset(src + p->len, 0, s->cluster_size - p->len);
+    n = worker_run(co, job_compress, &job);
+    if (n == -ENOSPC) {
+        return qcow2_write(co, p->node, p->off, p->len, p->iov, p->iov_off,
+                           0);
+    }
+    return n < 0 ? n : write_bytes(co, p->node, p->off, dst, n);
+}
+
+static int write_part_run(Co *co, void *arg)
+{
+    g_autofree CompressPart *p = arg;
+
+    return write_part(co, p);
+}
+
+int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
+                           const IoVec *iov, int64_t iov_off)
+{
+    Qcow2State *s = qcow2_state(node);
+    CoGroup group;
+
+    if (s->external_data) {
+        return -ENOTSUP;
+    }
+    if (qcow2_in_cluster(s, off) ||
+        (qcow2_in_cluster(s, len) && off + len != node->length)) {
+        return -EINVAL;
+    }
+    co_group_init(&group, co_loop(co), COMPRESS_WORKERS);
+    while (len > 0 && group.ret >= 0) {
+        CompressPart *p = g_new(CompressPart, 1);
+
+        *p = (CompressPart) {
+            .node = node, .off = off, .len = MIN(len, s->cluster_size),
+            .iov = iov, .iov_off = iov_off,
+        };
+        off += p->len;
+        len -= p->len;
+        iov_off += p->len;
+        co_group_start(co, &group, write_part_run, p);
+    }
+    return co_group_wait(co, &group);
+}

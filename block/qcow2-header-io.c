@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Writing the header: all of the first cluster, or one field; the dirty and
+ * corrupt bits; and saying that an image is corrupt.
+ *
+ * The fixed header lies in the first sector, so a field is written whole or
+ * not at all. The first cluster as a whole is rewritten only when extensions
+ * or the backing name change.
+ */
+#include "block/qcow2.h"
+#include "qapi/qapi-events.h"
+
+int qcow2_write_header(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree uint8_t *buf = g_try_malloc0(s->cluster_size);
+    int64_t r;
+
+    if (!buf) {
+        return -ENOMEM;
+    }
+    r = qcow2_format_encode(&s->hdr, &s->ext, node->backing_file, buf);
+    return r < 0 ? r :
+           io_pwrite(co, node->file, 0, s->cluster_size, buf, 0);
+}
+
+int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
+                         uint64_t value)
+{
+    uint8_t buf[8];
+
+    stq_be_p(buf, value);
+    return io_pwrite_sync(co, node->file, field_offset, sizeof(buf), buf, 0);
+}
+
+static int put_incompatible(Co *co, Node *node, uint64_t value)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    g_assert(s->hdr.version >= 3);
+    r = qcow2_header_put_u64(co, node, QCOW2_HDR_INCOMPATIBLE, value);
+    if (r < 0) {
+        return r;
+    }
+    s->hdr.incompatible = value;
+    return 0;
+}
+
+int qcow2_mark_dirty(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    if (s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) {
+        return 0;
+    }
+    return put_incompatible(co, node,
+                            s->hdr.incompatible | QCOW2_INCOMPAT_DIRTY);
+}
+
+int qcow2_mark_clean(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    if (!(s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+        return 0;
+    }
+    r = qcow2_flush_metadata(co, node);
+    if (r >= 0) {
+        r = io_flush(co, node->file->child);
+    }
+    return r < 0 ? r :
+           put_incompatible(co, node,
+                            s->hdr.incompatible & ~QCOW2_INCOMPAT_DIRTY);
+}
+
+int qcow2_mark_corrupt(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    if (s->hdr.version < 3) {
+        return 0;
+    }
+    return put_incompatible(co, node,
+                            s->hdr.incompatible | QCOW2_INCOMPAT_CORRUPT);
+}
+
+int qcow2_mark_consistent(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    if (!(s->hdr.incompatible & QCOW2_INCOMPAT_CORRUPT)) {
+        return 0;
+    }
+    r = qcow2_flush_metadata(co, node);
+    if (r >= 0) {
+        r = io_flush(co, node->file->child);
+    }
+    return r < 0 ? r :
+           put_incompatible(co, node,
+                            s->hdr.incompatible & ~QCOW2_INCOMPAT_CORRUPT);
+}
+
+void qcow2_signal_corruption(Co *co, Node *node, bool fatal, int64_t off,
+                             int64_t len, const char *fmt, ...)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree char *msg = NULL;
+    va_list ap;
+
+    /* An image that can't be written can't be marked. */
+    fatal = fatal && !node->read_only;
+    if (s->signaled_corruption && (!fatal || s->corrupt)) {
+        return;
+    }
+    va_start(ap, fmt);
+    msg = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+
+    if (fatal) {
+        fprintf(stderr, "qcow2: Marking image as corrupt: %s; further "
+                "corruption events will be suppressed\n", msg);
+    } else {
+        fprintf(stderr, "qcow2: Image is corrupt: %s; further non-fatal "
+                "corruption events will be suppressed\n", msg);
+    }
+    qapi_event_send_block_image_corrupted("", node->named_by_user ?
+                                          node->name : NULL, msg, off >= 0,
+                                          off, len >= 0, len, fatal);
+    s->signaled_corruption = true;
+    if (fatal) {
+        s->corrupt = true;
+        qcow2_mark_corrupt(co, node);
+    }
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * A larger refcount table, at a new place.
+ *
+ * The clusters that the old table cannot count are all free. The new table
+ * and the blocks that count it go there:
+ *
+ *     | counted by the old table ... | new blocks | new table |
+ *                                    ^ first
+ *
+ * Order: all refcounts so far durable; the new area written and durable; the
+ * header, durable; only then the old table's clusters are given back. A crash
+ * before the header leaves the old table, which knows nothing of the new
+ * area; one after it leaks the old table.
+ */
+#include "block/qcow2.h"
+
+typedef struct NewTable {
+    int64_t first;              /* cluster of the first new block */
+    int64_t blocks;             /* new blocks */
+    int64_t clusters;           /* of the new table */
+    int64_t entries;
+    uint64_t *table;            /* host order */
+} NewTable;
+
+/* Sizes that hold @need blocks and themselves. */
+static int plan(const Qcow2State *s, int64_t need, NewTable *nt)
+{
+    int64_t per_cluster = s->cluster_size / 8;
+    int64_t per_block = (int64_t)1 << s->refblock_bits;
+    int64_t clusters;
+
+    nt->first = s->reftable_size << s->refblock_bits;
+    nt->blocks = 1;
+    /* Half as many again, so that it does not move often. */
+    need = MAX(need, s->reftable_size + s->reftable_size / 2);
+    for (;;) {
+        nt->clusters = DIV_ROUND_UP(MAX(need, s->reftable_size + nt->blocks),
+                                    per_cluster);
+        clusters = DIV_ROUND_UP(nt->blocks + nt->clusters, per_block);
+        if (clusters <= nt->blocks) {
+            break;
+        }
+        nt->blocks = clusters;
+    }
+    nt->entries = nt->clusters * per_cluster;
+    return nt->clusters << s->cluster_bits > QCOW2_MAX_REFTABLE_BYTES ?
+           -EFBIG : 0;
+}
+
+/* Writes the new blocks and the new table. */
+static int write_area(Co *co, Node *node, const NewTable *nt)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t used = nt->blocks + nt->clusters;
+    int64_t off = nt->first << s->cluster_bits;
+    int64_t bytes = nt->blocks << s->cluster_bits;
+    g_autofree uint8_t *blocks = g_try_malloc0(bytes);
+    int r;
+
+    if (!blocks) {
+        return -ENOMEM;
+    }
+    for (int64_t i = 0; i < used; i++) {
+        int64_t b = i >> s->refblock_bits;
+
+        qcow2_refcount_store(blocks + (b << s->cluster_bits),
+                             s->hdr.refcount_order,
+                             i - (b << s->refblock_bits), 1);
+    }
+    r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, off,
+                            used << s->cluster_bits, false);
+    if (r < 0) {
+        return r;
+    }
+    r = io_pwrite(co, node->file, off, bytes, blocks, 0);
+    if (r < 0) {
+        return r;
+    }
+    r = qcow2_write_table(co, node, QCOW2_OL_NONE, off + bytes, nt->entries,
+                          nt->table);
+    return r < 0 ? r : io_flush(co, node->file->child);
+}
+
+static int write_header(Co *co, Node *node, const NewTable *nt)
+{
+    Qcow2State *s = qcow2_state(node);
+    uint8_t field[12];
+
+    stq_be_p(field, (nt->first + nt->blocks) << s->cluster_bits);
+    stl_be_p(field + 8, nt->clusters);
+    return io_pwrite_sync(co, node->file, QCOW2_HDR_REFTABLE, sizeof(field),
+                          field, 0);
+}
+
+/* With reftable_lock; nothing of the old table is dirty. */
+static int move_table(Co *co, Node *node, NewTable *nt)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    for (int64_t i = 0; i < nt->blocks; i++) {
+        nt->table[s->reftable_size + i] = (nt->first + i) << s->cluster_bits;
+    }
+    memcpy(nt->table, s->reftable, s->reftable_size * sizeof(uint64_t));
+    r = write_area(co, node, nt);
+    if (r < 0) {
+        return r;
+    }
+    r = write_header(co, node, nt);
+    if (r < 0) {
+        return r;
+    }
+    for (int64_t i = 0; i < nt->blocks; i++) {
+        qcow2_overlap_add(s, (nt->first + i) << s->cluster_bits,
+                          QCOW2_OL_REFCOUNT_BLOCK);
+    }
+    g_free(s->reftable);
+    bitset_free(s->reftable_dirty);
+    s->reftable = g_steal_pointer(&nt->table);
+    s->reftable_size = nt->entries;
+    s->reftable_dirty = bitset_new(DIV_ROUND_UP(nt->entries, 64));
+    s->hdr.reftable_offset = (nt->first + nt->blocks) << s->cluster_bits;
+    s->hdr.reftable_clusters = nt->clusters;
+    s->fresh_offset = MAX(s->fresh_offset,
+                          (nt->first + nt->blocks + nt->clusters) <<
+                          s->cluster_bits);
+    return 0;
+}
+
+int qcow2_reftable_grow(Co *co, Node *node, int64_t blocks)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t old_offset = s->hdr.reftable_offset;
+    int64_t old_clusters = s->hdr.reftable_clusters;
+    g_autofree uint64_t *table = NULL;
+    NewTable nt = { 0 };
+    int r = plan(s, blocks, &nt);
+
+    if (r < 0) {
+        return r;
+    }
+    table = nt.table = g_try_new0(uint64_t, nt.entries);
+    if (!table) {
+        return -ENOMEM;
+    }
+    r = qcow2_refcount_write(co, node);
+    if (r < 0) {
+        return r;
+    }
+    co_mutex_lock(co, &s->reftable_lock);
+    r = move_table(co, node, &nt);
+    co_mutex_unlock(&s->reftable_lock);
+    table = nt.table;
+    if (r < 0) {
+        return r;
+    }
+    qcow2_free_clusters(co, node, old_offset, old_clusters << s->cluster_bits,
+                        QCOW2_DISCARD_OTHER);
+    return 0;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Another length of the disk, and preallocation.
+ *
+ * Growing: a longer L1 table if needed, zeroes where the last cluster may hold
+ * what lay behind the old end, space, and at last the length in the header.
+ *
+ * Shrinking: everything behind the new end is unmapped, then L2 tables that
+ * cover nothing any more; when that is durable and given back, the header and
+ * the file are cut. A crash on the way leaves a longer disk with a hole at its
+ * end, or leaks.
+ */
+#include "block/qcow2.h"
+
+/* ---- preallocation ---- */
+
+bool qcow2_preallocate(Co *co, Node *node, int64_t off, int64_t len,
+                       PreallocMode mode, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t start = qcow2_cluster_down(s, off);
+    int64_t end = 0;
+    int r;
+
+    if (mode == PREALLOC_MODE_OFF || len <= 0) {
+        return true;
+    }
+    r = qcow2_alloc_map(co, node, start, qcow2_cluster_up(s, off + len) -
+                        start, mode, &end);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Could not preallocate data");
+        return false;
+    }
+    if (s->external_data) {
+        end = MAX(off + len, s->data->child->length);
+    }
+    if (end > s->data->child->length &&
+        !io_resize(co, s->data, end, false, PREALLOC_MODE_OFF, 0, errp)) {
+        error_prepend(errp, "Could not preallocate data: ");
+        return false;
+    }
+    r = qcow2_flush_metadata(co, node);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Could not preallocate metadata");
+    }
+    return r >= 0;
+}
+
+/* ---- growing ---- */
+
+/* Bytes of the last cluster behind the old end read as zeroes. */
+static int zero_tail(Co *co, Node *node, int64_t old, int64_t length)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t end = MIN(qcow2_cluster_up(s, old), length);
+    g_autofree uint8_t *zeroes = NULL;
+    Qcow2Map m;
+    IoVec iov;
+    int r;
+
+    while (old < end) {
+        r = qcow2_map(co, node, old, end - old, &m);
+        if (r < 0) {
+            return r;
+        }
+        if (m.type == QCOW2_MAP_NORMAL || m.type == QCOW2_MAP_COMPRESSED) {
+            g_free(zeroes);
+            zeroes = g_try_malloc0(m.len);
+            if (!zeroes) {
+                return -ENOMEM;
+            }
+            iov_init_buf(&iov, zeroes, m.len);
+            r = qcow2_write(co, node, old, m.len, &iov, 0, 0);
+            if (r < 0) {
+                return r;
+            }
+        }
+        old += m.len;
+    }
+    return 0;
+}
+
+static bool grow(Co *co, Node *node, int64_t old, int64_t length,
+                 PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    co_mutex_lock(co, &s->meta);
+    r = qcow2_l1_grow(co, node, qcow2_size_to_l1(s, length), true);
+    co_mutex_unlock(&s->meta);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to grow the L1 table");
+        return false;
+    }
+    r = zero_tail(co, node, old, length);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to zero out the new area");
+        return false;
+    }
+    old = qcow2_cluster_up(s, old);
+    return old >= length ||
+           qcow2_preallocate(co, node, old, length - old, prealloc, errp);
+}
+
+/* ---- shrinking ---- */
+
+/* L2 tables from L1 entry @first on, whose entries are all empty, go. */
+static void drop_l2_tables(Co *co, Node *node, int64_t first)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    co_mutex_lock(co, &s->meta);
+    for (int64_t i = first; i < s->hdr.l1_size; i++) {
+        int64_t off = s->l1[i] & QCOW2_OFFSET_MASK;
+
+        if (!off || qcow2_in_cluster(s, off)) {
+            continue;
+        }
+        if (s->l1[i] & QCOW2_COPIED) {
+            qcow2_cache_drop(co, s->l2_cache, off, s->cluster_size);
+        }
+        qcow2_l1_store(s, i, 0);
+        qcow2_free_later(node, off, s->cluster_size, QCOW2_DISCARD_ALWAYS);
+    }
+    co_mutex_unlock(&s->meta);
+}
+
+/* The end of the last cluster in use; -errno. With `meta`. */
+static int64_t used_end(Co *co, Node *node, int64_t file_len)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t i = qcow2_size_to_clusters(s, file_len);
+
+    while (i > 0) {
+        uint64_t refs;
+        int r = qcow2_refcount_get(co, node, i - 1, &refs);
+
+        if (r < 0) {
+            return r;
+        }
+        if (refs) {
+            break;
+        }
+        i--;
+    }
+    return i << s->cluster_bits;
+}
+
+/* Cuts free clusters off the end of the file; keeps them on errors. */
+static void cut_file(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t len = io_length(co, node->file->child), end;
+    Error *err = NULL;
+
+    if (len < 0) {
+        return;
+    }
+    co_mutex_lock(co, &s->meta);
+    end = used_end(co, node, len);
+    if (end > 0 && end < len &&
+        !io_resize(co, node->file, end, false, PREALLOC_MODE_OFF, 0, &err)) {
+        warn_report("Failed to truncate the tail of the image: %s",
+                    error_get_pretty(err));
+        error_free(err);
+    }
+    co_mutex_unlock(&s->meta);
+}
+
+static bool shrink(Co *co, Node *node, int64_t old, int64_t length,
+                   PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t start = qcow2_cluster_up(s, length);
+    int64_t end = qcow2_cluster_up(s, old);
+    int r = 0;
+
+    if (prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Preallocation can't be used for shrinking an image");
+        return false;
+    }
+    if (start < end) {
+        r = qcow2_discard_range(co, node, start, end - start,
+                                QCOW2_DISCARD_ALWAYS, true);
+    }
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to discard cropped clusters");
+        return false;
+    }
+    drop_l2_tables(co, node, qcow2_size_to_l1(s, length));
+    r = qcow2_flush_metadata(co, node);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to reduce the number of L2 tables");
+    }
+    return r >= 0;
+}
+
+/* ---- the verb ---- */
+
+static bool may_resize(Co *co, Node *node, int64_t length,
+                       PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    if (length % 512) {
+        error_setg(errp, "The new size must be a multiple of 512");
+        return false;
+    }
+    if (s->nb_snapshots && s->hdr.version < 3) {
+        error_setg(errp, "Can't resize a v2 image which has snapshots");
+        return false;
+    }
+    return qcow2_bitmaps_can_resize(co, node, length, errp);
+}
+
+bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
+                  PreallocMode prealloc, ReqFlags flags, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t old = node->length;
+    int r = qcow2_write_prepare(co, node);
+    bool ok;
+
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to resize the image");
+        return false;
+    }
+    if (!may_resize(co, node, length, prealloc, errp)) {
+        return false;
+    }
+    ok = length < old ? shrink(co, node, old, length, prealloc, errp) :
+         grow(co, node, old, length, prealloc, errp);
+    if (ok && s->external_data && (exact || s->data->child->length < length)) {
+        ok = io_resize(co, s->data, length, exact, PREALLOC_MODE_OFF, 0, errp);
+    }
+    if (!ok) {
+        return false;
+    }
+    r = qcow2_flush_metadata(co, node);
+    if (r >= 0) {
+        r = qcow2_header_put_u64(co, node, QCOW2_HDR_SIZE, length);
+    }
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to update the image size");
+        return false;
+    }
+    s->hdr.size = length;
+    node->length = length;
+    if (length < old) {
+        cut_file(co, node);
+    }
+    return true;
+}
