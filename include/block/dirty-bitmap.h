@@ -36,15 +36,18 @@ struct DirtyBitmap {
     bool busy;                      /* an operation or an export holds it */
     bool persistent;
     bool readonly;                  /* the image is read-only: no changes */
-    bool changed;                   /* since it was loaded or stored */
-    /* Private to dirty-bitmap.c from here. */
+    bool changed;                   /* since it was loaded or stored; see
+                                     * bitmap_is_changed() */
+    /* Private to block/bitmap-*.c and dirty-bitmap.c from here. */
     Bitset *bits;                   /* what is known in memory */
     bool loaded;                    /* bits are all there is */
+    bool loading;
+    CoQueue load_queue;
+    int64_t load_nbits;             /* as stored */
     bool (*load)(Co *co, DirtyBitmap *bm, Bitset *into, void *opaque,
                  Error **errp);
     void *load_opaque;
-    DirtyBitmap *successor;         /* block/bitmap-freeze.c */
-    int64_t busy_depth;
+    DirtyBitmap *successor;         /* records while this one is frozen */
 };
 
 /* ---- table ---- */
@@ -75,20 +78,30 @@ DirtyBitmap *bitmap_lookup(const char *node, const char *name, Node **ret_node,
                            Error **errp);
 
 int64_t bitmap_granularity(const DirtyBitmap *bm);
+/* Whether writes are recorded, be it in a successor: as QMP shows it. */
+bool bitmap_is_recording(const DirtyBitmap *bm);
+/* Whether it must be stored, with what is pending. */
+bool bitmap_is_changed(DirtyBitmap *bm);
 void bitmap_set_busy(DirtyBitmap *bm, bool busy);
 void bitmap_set_persistent(DirtyBitmap *bm, bool persistent);
+/* While it is set nothing is recorded; the image is read-only. */
+void bitmap_set_readonly(DirtyBitmap *bm, bool readonly);
+/* Neither recorded nor looked at any more: only to be removed. */
+void bitmap_set_inconsistent(DirtyBitmap *bm);
 void bitmap_enable(DirtyBitmap *bm);
 void bitmap_disable(DirtyBitmap *bm);
 
 /* ---- content ---- */
 
-/* Contents will be loaded by @fn when needed; @opaque stays the caller's. */
+/* Contents will be loaded by @fn when needed; @opaque stays the caller's. @fn
+ * sets bits in an empty set of the size that the node has now. It suspends and
+ * must not use the bitmap itself. What is recorded meanwhile is not lost. */
 void bitmap_set_loader(DirtyBitmap *bm,
                        bool (*fn)(Co *co, DirtyBitmap *bm, Bitset *into,
                                   void *opaque, Error **errp),
                        void *opaque);
-/* The bits, all loaded and folded; valid until the next suspension. Suspends
- * only if they must be loaded. NULL on error. */
+/* The bits, all loaded and folded; right until the next write. Suspends only
+ * if they must be loaded. NULL on error. */
 const Bitset *bitmap_bits(Co *co, DirtyBitmap *bm, Error **errp);
 /* The same to change them; marks it changed. */
 Bitset *bitmap_bits_mut(Co *co, DirtyBitmap *bm, Error **errp);
@@ -97,9 +110,11 @@ int64_t bitmap_count_bytes(Co *co, DirtyBitmap *bm);    /* dirty bytes, as
 /* Clears all; *@backup (if not NULL) takes the old bits, for undo. */
 bool bitmap_clear(Co *co, DirtyBitmap *bm, Bitset **backup, Error **errp);
 void bitmap_restore(DirtyBitmap *bm, Bitset *backup);   /* consumes */
-/* dst |= src; any granularities and nodes of equal length. */
+/* dst |= src; any granularities, and nodes of equal length on any loops. On
+ * @dst's loop, to which it comes back. */
 bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
                   Bitset **backup, Error **errp);
+/* Of any state, beside what is recorded. Resetting needs what is loaded. */
 void bitmap_set_range(DirtyBitmap *bm, int64_t off, int64_t len);
 void bitmap_reset_range(DirtyBitmap *bm, int64_t off, int64_t len);
 /* Hex SHA-256 of the bits, as x-debug-block-dirty-bitmap-sha256. */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * What the files of the dirty bitmaps share.
+ *
+ *     dirty-bitmap.c    the table of a node, states, pending sets
+ *     bitmap-content.c  looking at and changing the bits
+ *     bitmap-freeze.c   a bitmap stands still while a successor records
+ */
+#ifndef BLOCK_BITMAP_PRIVATE_H
+#define BLOCK_BITMAP_PRIVATE_H
+
+#include "block/dirty-bitmap.h"
+
+/* What was written since the last fold, for all recorders of a granularity. */
+typedef struct BitmapPending {
+    int shift;
+    int recorders;
+    Bitset *bits;
+} BitmapPending;
+
+struct BitmapTable {
+    GPtrArray *bitmaps;         /* of DirtyBitmap, in order of creation */
+    GPtrArray *pendings;        /* of BitmapPending: those with recorders */
+};
+
+/* How many bits stand for @len bytes. */
+static inline int64_t bitmap_nbits(int64_t len, int shift)
+{
+    return (len + ((int64_t)1 << shift) - 1) >> shift;
+}
+
+/* Whether writes go to its own bits. */
+bool bitmap_is_recorder(const DirtyBitmap *bm);
+/* Around every change of what bitmap_is_recorder() looks at: leave takes the
+ * pending bits that it has a right to, enter starts it without those of
+ * others. */
+void bitmap_recorder_leave(DirtyBitmap *bm);
+void bitmap_recorder_enter(DirtyBitmap *bm);
+/* Brings @bm->bits (and those of its companions) up to date. */
+void bitmap_fold(DirtyBitmap *bm);
+
+#endif
