@@ -114,27 +114,18 @@ void bitmap_restore(DirtyBitmap *bm, Bitset *backup)
     bm->changed = true;
 }
 
-/* The bits of a bitmap on any loop, ours to keep; leaves @co there. */
-static Bitset *bitmap_snapshot(Co *co, DirtyBitmap *bm, Error **errp)
+bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
+                   DirtyBitmap *src, Error **errp)
 {
-    const Bitset *bits;
-
-    co_move(co, bm->node->loop);
-    bits = bitmap_bits(co, bm, errp);
-    return bits ? bitset_copy(bits) : NULL;
-}
-
-bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
-                  Bitset **backup, Error **errp)
-{
-    g_autoptr(Bitset) copy = NULL;
     int64_t dst_len = dst->node->length;
+    g_autoptr(Bitset) copy = NULL;
+    const Bitset *bits;
     int64_t src_len;
-    Bitset *bits;
 
-    loop_assert(dst->node->loop);
-    copy = bitmap_snapshot(co, src, errp);
+    co_move(co, src->node->loop);
     src_len = src->node->length;
+    bits = bitmap_bits(co, src, errp);
+    copy = bits ? bitset_copy(bits) : NULL;
     co_move(co, dst->node->loop);
     if (!copy) {
         return false;
@@ -145,16 +136,34 @@ bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
                    "merged", dst_len, src_len);
         return false;
     }
-    bits = bitmap_bits_mut(co, dst, errp);
-    if (!bits) {
+    bitset_or_scaled(into, dst->granularity_shift, copy,
+                     src->granularity_shift);
+    return true;
+}
+
+bool bitmap_merge_bits(Co *co, DirtyBitmap *dst, const Bitset *bits,
+                       Bitset **backup, Error **errp)
+{
+    Bitset *to = bitmap_bits_mut(co, dst, errp);
+
+    if (!to) {
         return false;
     }
     if (backup) {
-        *backup = bitset_copy(bits);
+        *backup = bitset_copy(to);
     }
-    bitset_or_scaled(bits, dst->granularity_shift, copy,
-                     src->granularity_shift);
+    bitset_or(to, bits);
     return true;
+}
+
+bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
+                  Bitset **backup, Error **errp)
+{
+    g_autoptr(Bitset) bits = bitset_new(bitset_size(dst->bits));
+
+    loop_assert(dst->node->loop);
+    return bitmap_gather(co, bits, dst, src, errp) &&
+           bitmap_merge_bits(co, dst, bits, backup, errp);
 }
 
 void bitmap_set_range(DirtyBitmap *bm, int64_t off, int64_t len)

@@ -109,11 +109,19 @@ int64_t bitmap_count_bytes(Co *co, DirtyBitmap *bm);    /* dirty bytes, as
                                                          * QMP's count */
 /* Clears all; *@backup (if not NULL) takes the old bits, for undo. */
 bool bitmap_clear(Co *co, DirtyBitmap *bm, Bitset **backup, Error **errp);
-void bitmap_restore(DirtyBitmap *bm, Bitset *backup);   /* consumes */
+/* Puts back what clear or merge saved, and consumes it. What was recorded since
+ * is gone: only while the graph is still drained. */
+void bitmap_restore(DirtyBitmap *bm, Bitset *backup);
 /* dst |= src; any granularities, and nodes of equal length on any loops. On
  * @dst's loop, to which it comes back. */
 bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
                   Bitset **backup, Error **errp);
+/* The two halves of a merge, for several sources at once: collects @src, scaled
+ * to @dst's granularity, beside; then adds what was collected in one moment. */
+bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
+                   DirtyBitmap *src, Error **errp);
+bool bitmap_merge_bits(Co *co, DirtyBitmap *dst, const Bitset *bits,
+                       Bitset **backup, Error **errp);
 /* Of any state, beside what is recorded. Resetting needs what is loaded. */
 void bitmap_set_range(DirtyBitmap *bm, int64_t off, int64_t len);
 void bitmap_reset_range(DirtyBitmap *bm, int64_t off, int64_t len);
