@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Copyright (c) 2026 The project's contributors
+"""The steps of scripts/check. Each step is a build or a suite; suites are
+counted, builds count as one test each. A step that fails does not stop the
+others, unless they need its build."""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+os.chdir(ROOT)
+
+WERROR = ['-Dwerror=true', '-Dwarning_level=2']
+BUILDS = {
+    'gcc': ('gcc', WERROR),
+    'clang': ('clang', WERROR),
+    'asan': ('gcc', WERROR + ['-Db_sanitize=address,undefined',
+                              '-Doptimization=1']),
+}
+SANITIZER_ENV = {
+    'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=0',
+    'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
+    'IOTEST_SLOW': '3',
+}
+
+
+class Counts:
+    def __init__(self):
+        self.passed = self.failed = self.skipped = 0
+        self.notes = []
+
+    def add(self, passed, failed, skipped):
+        self.passed += passed
+        self.failed += failed
+        self.skipped += skipped
+
+
+counts = Counts()
+built = {}
+
+
+def run(argv, env=None, log=None):
+    """Runs; the output goes to `log` (a path) or through. Returns the code."""
+    environ = dict(os.environ, **(env or {}))
+    if log:
+        with open(log, 'w') as out:
+            return subprocess.run(argv, env=environ, stdin=subprocess.DEVNULL,
+                                  stdout=out,
+                                  stderr=subprocess.STDOUT).returncode
+    return subprocess.run(argv, env=environ,
+                          stdin=subprocess.DEVNULL).returncode
+
+
+def tail(log, lines=40):
+    with open(log, errors='replace') as f:
+        print(''.join(f.readlines()[-lines:]))
+
+
+def build(name):
+    """Configures and builds once; counts as one test."""
+    if name in built:
+        return built[name]
+    compiler, options = BUILDS[name]
+    folder, log = f'build-{name}', f'build-{name}.log'
+    start = time.monotonic()
+    ok = os.path.exists(f'{folder}/build.ninja') or run(
+        ['meson', 'setup', folder, *options], {'CC': compiler}, log) == 0
+    ok = ok and run(['ninja', '-C', folder], log=log) == 0
+    print(f'build {name}: {"ok" if ok else "FAILED"} '
+          f'({time.monotonic() - start:.0f} s)', flush=True)
+    if not ok:
+        tail(log)
+    counts.add(int(ok), int(not ok), 0)
+    built[name] = ok
+    return ok
+
+
+def meson_suites(name, suites, env=None):
+    """Unit tests and checks: one a program."""
+    if not build(name):
+        return
+    folder = f'build-{name}'
+    args = [a for s in suites for a in ('--suite', s)]
+    log = f'{folder}/meson-logs/check.log'
+    run(['meson', 'test', '-C', folder, '--timeout-multiplier', '4', *args],
+        env, log)
+    passed = failed = skipped = 0
+    bad = []
+    with open(f'{folder}/meson-logs/testlog.json') as f:
+        for line in f:
+            test = json.loads(line)
+            if test['result'] in ('OK', 'EXPECTEDFAIL'):
+                passed += 1
+            elif test['result'] == 'SKIP':
+                skipped += 1
+                print(f'  skipped: {test["name"]}')
+            else:
+                failed += 1
+                bad.append(test)
+    for test in bad:
+        print(f'  FAILED: {test["name"]}')
+        print((test.get('stdout', '') + test.get('stderr', ''))[-3000:])
+    print(f'{"+".join(suites)} ({name}): {passed} passed, {failed} failed, '
+          f'{skipped} skipped', flush=True)
+    counts.add(passed, failed, skipped)
+
+
+def iotests(title, args, name=None, env=None):
+    """One run of tests/qemu-iotests/check, against a build or the peer."""
+    if name and not build(name):
+        return
+    where = ['--build', f'build-{name}'] if name else ['--peer']
+    log = f'iotests-{re.sub("[^a-z0-9]+", "-", title)}.log'
+    code = run(['tests/qemu-iotests/check', '-j', '2', *where, *args], env,
+               log)
+    with open(log, errors='replace') as f:
+        text = f.read()
+    found = re.findall(r'^(\d+) passed, (\d+) failed, (\d+) skipped', text,
+                       re.M)
+    if not found:
+        print(f'iotests {title}: no result (exit code {code})')
+        tail(log)
+        counts.add(0, 1, 0)
+        return
+    passed, failed, skipped = map(int, found[-1])
+    print(f'iotests {title}: {passed} passed, {failed} failed, '
+          f'{skipped} skipped', flush=True)
+    if failed or code:
+        tail(log, 200)
+    else:
+        print(text[text.find('Skipped:'):].rsplit('\n', 2)[0]
+              if 'Skipped:' in text else '', flush=True)
+    counts.add(passed, failed + (1 if code and not failed else 0), skipped)
+
+
+STEPS = {
+    'unit': lambda: meson_suites('gcc', ['unit', 'checks']),
+    'clang': lambda: meson_suites('clang', ['unit']),
+    'qcow2': lambda: iotests('qcow2', ['-qcow2'], 'gcc'),
+    'raw': lambda: iotests('raw', ['-raw'], 'gcc'),
+    'nbd': lambda: iotests('nbd', ['-nbd'], 'gcc'),
+    'epoll': lambda: iotests('qcow2 epoll', ['-qcow2'], 'gcc',
+                             {'BLOCK_LOOP': 'epoll'}),
+    'peer': lambda: [iotests(f'peer {f}', [f'-{f}'])
+                     for f in ('qcow2', 'raw', 'nbd')],
+    'asan-unit': lambda: meson_suites('asan', ['unit'], SANITIZER_ENV),
+    'asan': lambda: [iotests(f'sanitizers {f}', [f'-{f}'], 'asan',
+                             SANITIZER_ENV) for f in ('qcow2', 'raw')],
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--only', default=','.join(STEPS),
+                        help='comma-separated: ' + ' '.join(STEPS))
+    args = parser.parse_args()
+    start = time.monotonic()
+    for step in args.only.split(','):
+        STEPS[step]()
+    print(f'{time.monotonic() - start:.0f} seconds')
+    print(f'{counts.passed} passed, {counts.failed} failed, '
+          f'{counts.skipped} skipped')
+    return 1 if counts.failed else 0
+
+
+sys.exit(main())
