@@ -140,6 +140,11 @@ static bool file_check_options(const BlockdevOptions *opts, OpenFlags flags,
 {
     const BlockdevOptionsFile *o = file_options(opts);
 
+    if (!o->filename[0]) {
+        error_setg(errp, "The '%s' block driver requires a file name",
+                   BlockdevDriver_str(opts->driver));
+        return false;
+    }
     if (o->has_aio && o->aio == BLOCKDEV_AIO_OPTIONS_NATIVE &&
         !(flags & OPEN_NOCACHE)) {
         error_setg(errp, "aio=native was specified, but it requires "

@@ -17,6 +17,7 @@
 #include "util/osdep.h"
 
 #include "block/open-internal.h"
+#include "util/bytes.h"
 #include "util/json.h"
 
 typedef enum TreePlace {
@@ -273,28 +274,64 @@ static bool tree_complete_child(TreeRun *run, const BlockDriver *drv,
     return tree_complete(run, value, place, flags, false, errp);
 }
 
+/* "64k" where the schema has a plain number: these options take suffixes when
+ * they are written in a name. */
+static bool tree_read_size(json_t *tree, const QapiMember *m, json_t *value,
+                           Error **errp)
+{
+    const char *text = json_string_value(value);
+    g_autofree char *number = NULL;
+    uint64_t bytes;
+
+    if (!text ||
+        (m->type->kind != QAPI_KIND_INT && m->type->kind != QAPI_KIND_SIZE)) {
+        return true;
+    }
+    if (size_parse(text, 'B', NULL, &bytes) < 0) {
+        error_setg(errp, "Parameter '%s' expects a non-negative number below "
+                   "2^64", m->name);
+        error_append_hint(errp, "Optional suffix k, M, G, T, P or E means "
+                          "kilo-, mega-, giga-, tera-, peta-\n"
+                          "and exabytes, respectively.\n");
+        return false;
+    }
+    number = g_strdup_printf("%" PRIu64, bytes);
+    json_object_set_new(tree, m->name, json_string(number));
+    return true;
+}
+
+static bool tree_complete_member(TreeRun *run, const BlockDriver *drv,
+                                 json_t *tree, const char *key, json_t *value,
+                                 OpenFlags flags, Error **errp)
+{
+    ERRP_GUARD();
+    const QapiMember *m = tree_member(drv, key);
+
+    if (!m) {
+        tree_report_unknown(drv, key, value, errp);
+        return false;
+    }
+    if (!tree_is_child(m) || !json_is_object(value)) {
+        return tree_read_size(tree, m, value, errp);
+    }
+    if (!tree_complete_child(run, drv, m, value, flags, errp)) {
+        if (!strcmp(key, "backing")) {
+            error_prepend(errp, "Could not open backing file: ");
+        }
+        return false;
+    }
+    return true;
+}
+
 static bool tree_complete_members(TreeRun *run, const BlockDriver *drv,
                                   json_t *tree, OpenFlags flags,
                                   Error **errp)
 {
-    ERRP_GUARD();
     const char *key;
     json_t *value;
 
     json_object_foreach(tree, key, value) {
-        const QapiMember *m = tree_member(drv, key);
-
-        if (!m) {
-            tree_report_unknown(drv, key, value, errp);
-            return false;
-        }
-        if (!tree_is_child(m) || !json_is_object(value)) {
-            continue;
-        }
-        if (!tree_complete_child(run, drv, m, value, flags, errp)) {
-            if (!strcmp(key, "backing")) {
-                error_prepend(errp, "Could not open backing file: ");
-            }
+        if (!tree_complete_member(run, drv, tree, key, value, flags, errp)) {
             return false;
         }
     }
