@@ -324,6 +324,7 @@ static void loop_dispatch(Loop *loop)
 /* How long the engine may wait: -1 without limit. */
 static int64_t loop_timeout(Loop *loop)
 {
+    int64_t left = -1;
     int64_t deadline;
 
     if (loop->ready_first || loop->post_first) {
@@ -331,12 +332,14 @@ static int64_t loop_timeout(Loop *loop)
     }
     deadline = loop_timer_next(loop);
     if (deadline >= 0) {
-        deadline = MAX(deadline - clock_ns(), 0);
+        /* Not in MAX(), which would look at the clock twice. */
+        left = deadline - clock_ns();
+        left = MAX(left, 0);
     }
-    if (deadline != 0 && !loop_fall_asleep(loop)) {
+    if (left != 0 && !loop_fall_asleep(loop)) {
         return 0;
     }
-    return deadline;
+    return left;
 }
 
 void loop_run(Loop *loop)
