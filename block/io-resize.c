@@ -18,6 +18,7 @@ void io_length_changed(Co *co, Node *node, int64_t old_len)
     if (node->length == old_len) {
         return;
     }
+    node->length_changes++;
     if (node->bitmaps) {
         bitmap_note_resize(node, old_len, node->length);
     }
@@ -104,6 +105,7 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
     Node *node = edge->child;
     int64_t old_len = node->length;
     int64_t grow_from = MIN(old_len, length);
+    unsigned changes = node->length_changes;
     TrackedReq req;
     bool ok;
 
@@ -126,7 +128,9 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
                    true);
     ok = io_resize_driver(co, node, length, exact, prealloc, flags, errp);
     node->write_gen++;
-    io_length_changed(co, node, old_len);
+    if (node->length_changes == changes) {      /* the child has told it else */
+        io_length_changed(co, node, old_len);
+    }
     io_track_end(&req);
     return ok;
 }

@@ -51,6 +51,7 @@ struct Node {
     BlockdevDetectZeroesOptions detect_zeroes;
 
     int64_t length;         /* bytes; a protocol's may grow by itself */
+    unsigned length_changes;    /* how often the parents were told of one */
     BlockLimits limits;
 
     GPtrArray *children;    /* of Edge, in the order of attachment */
