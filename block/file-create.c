@@ -287,18 +287,31 @@ static bool file_create(Co *co, BlockdevCreateOptions *opts, Error **errp)
     return true;
 }
 
+/* In the order of the "Formatting" line. */
 static const CreateOption file_create_options[] = {
-    { "extent_size_hint", "extent-size-hint", CREATE_SIZE, NULL,
-      "Extent size hint for the image file, 0 to disable" },
+    { "size", "size", CREATE_SIZE, NULL, "Virtual disk size" },
     { "nocow", "nocow", CREATE_BOOL, NULL,
       "Turn off copy-on-write (valid only on btrfs)" },
     { "preallocation", "preallocation", CREATE_STRING, NULL,
       "Preallocation mode (allowed values: off, falloc, full)" },
-    { "size", "size", CREATE_SIZE, NULL, "Virtual disk size" },
+    { "extent_size_hint", "extent-size-hint", CREATE_SIZE, NULL,
+      "Extent size hint for the image file, 0 to disable" },
     { NULL },
 };
+
+static int64_t file_remove_work(void *arg)
+{
+    return unlink(arg) < 0 ? -errno : 0;
+}
+
+static int file_remove(Co *co, Node *node)
+{
+    return worker_run(co, file_remove_work,
+                      file_options(node->options)->filename);
+}
 
 const ImageOps file_image_ops = {
     .create_options = file_create_options,
     .create = file_create,
+    .remove = file_remove,
 };

@@ -55,7 +55,9 @@ typedef struct ReopenOps {
 } ReopenOps;
 
 typedef struct ImageOps {
-    const CreateOption *create_options;     /* ends with a NULL name */
+    /* In the order in which the "Formatting" line shows them (help sorts
+     * them); ends with a NULL name. */
+    const CreateOption *create_options;
     /* Formats an image; opens its files itself by their references. NULL with
      * create_options: an image is its file as the protocol makes it (raw). */
     bool (*create)(Co *co, BlockdevCreateOptions *opts, Error **errp);
