@@ -2,9 +2,13 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * The context switch by the C library's ucontext, where there is none in
- * assembly. Two system calls a switch (the signal mask): correct, not fast.
+ * assembly. Three system calls a switch, for the signal mask: it is part of
+ * a ucontext, but ours is the thread's, so it is carried over. Correct, not
+ * fast.
  */
 #include "util/co-impl.h"
+
+#include <signal.h>
 
 /* makecontext() passes ints only: the context travels in two halves. */
 static void co_context_start(unsigned hi, unsigned lo)
@@ -34,6 +38,7 @@ void co_context_init(CoContext *ctx, void *stack, size_t len,
 
 void co_context_switch(CoContext *from, CoContext *to)
 {
+    pthread_sigmask(SIG_SETMASK, NULL, &to->uc.uc_sigmask);
     if (swapcontext(&from->uc, &to->uc) < 0) {
         g_error("swapcontext: %s", g_strerror(errno));
     }
