@@ -237,14 +237,13 @@ static void uring_start(Loop *loop)
     if (!u->enabled) {
         u->enabled = true;
         uring_enable(u);
-        /* Saves the look-up of the fd; not essential. */
-        io_uring_register_ring_fd(&u->ring);
     }
+    /* Saves the look-up of the fd; not essential. */
+    io_uring_register_ring_fd(&u->ring);
 }
 
-static void uring_stop(Loop *loop)
+static void uring_disarm_wake(UringLoop *u)
 {
-    UringLoop *u = uring_of(loop);
     struct io_uring_sqe *sqe;
 
     if (!u->wake_armed) {
@@ -257,6 +256,16 @@ static void uring_stop(Loop *loop)
         uring_check(io_uring_submit_and_wait(&u->ring, 1));
         uring_reap(u);
     }
+}
+
+/* A registered ring is a number of this thread's: whoever frees the loop would
+ * unregister one of its own by it. */
+static void uring_stop(Loop *loop)
+{
+    UringLoop *u = uring_of(loop);
+
+    uring_disarm_wake(u);
+    io_uring_unregister_ring_fd(&u->ring);
 }
 
 /* ---- operations ---- */
