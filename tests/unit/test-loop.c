@@ -4,8 +4,12 @@
  * engine. */
 #include "co-test.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 static void test_engine(void)
 {
@@ -33,6 +37,51 @@ static void test_engine_unknown(void)
     } else {
         g_unsetenv("BLOCK_LOOP");
     }
+}
+
+/* From now on the kernel refuses io_uring, as in many containers. */
+static void refuse_io_uring(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog prog = { ARRAY_SIZE(code), code };
+
+    g_assert_cmpint(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), ==, 0);
+    g_assert_cmpint(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), ==, 0);
+}
+
+static void refused_in_subprocess(void)
+{
+    g_autoptr(Error) err = NULL;
+    Loop *loop;
+
+    refuse_io_uring();
+    g_unsetenv("BLOCK_LOOP");
+    loop = loop_new("test", &error_abort);
+    g_assert_cmpstr(loop_engine(loop), ==, "epoll");
+    loop_free(loop);
+
+    g_setenv("BLOCK_LOOP", "io_uring", true);
+    g_assert_null(loop_new("test", &err));
+#ifdef CONFIG_IO_URING
+    g_assert_cmpstr(error_get_pretty(err), ==,
+                    "Failed to set up io_uring: Operation not permitted");
+#endif
+}
+
+/* Where io_uring is refused, the other engine serves, unless one insists. */
+static void test_refused(void)
+{
+    if (g_test_subprocess()) {
+        refused_in_subprocess();
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
 }
 
 /* ---- timers ---- */
@@ -389,6 +438,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/loop/engine", test_engine);
     g_test_add_func("/loop/engine-unknown", test_engine_unknown);
+    g_test_add_func("/loop/refused", test_refused);
     g_test_add_func("/loop/timers", test_timers);
     g_test_add_func("/loop/many-timers", test_many_timers);
     g_test_add_func("/loop/local-post", test_local_post);
