@@ -3,7 +3,7 @@
 /*
  * Draining: a graph stands still so that it can be edited or looked at.
  *
- *     sections    [ {nodes}, {nodes}, ... ]     one for each drain, control lock
+ *     sections    [ {nodes}, {nodes}, ... ]    one for each drain
  *     node->quiesced = how many sections hold the node
  *     root->quiesced = that of the node which its edge leads to
  *

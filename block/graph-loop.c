@@ -6,7 +6,7 @@
  * A connected graph lives on one loop, so it moves as a whole, while it is
  * quiet: on the old loop every root is asked first, then drivers let go of the
  * loop, the nodes and roots are told their new loop, and who waits at a door is
- * woken to walk after it; on the new loop the drivers settle and the drain ends.
+ * woken to walk after it; on the new loop drivers settle and the drain ends.
  *
  * Before two graphs are joined they are brought to one loop (graph_meet).
  */

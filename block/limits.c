@@ -5,7 +5,7 @@
  * its own driver.
  *
  * Buffers and request sizes follow the children, since data go there. Alignment
- * of offsets does not: a format maps them, and the child itself pads what is too
+ * of offsets does not: a format maps them, and the child pads what is too
  * small (io-align.c). Limits of zeroes and discards pass through filters only.
  *
  * They are computed when a node has been opened or reopened, bottom up.

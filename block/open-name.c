@@ -3,7 +3,7 @@
 /*
  * Names that people type and image headers hold, to trees of options.
  *
- *     /a/b.qcow2          {"file": {"driver": "file", "filename": "/a/b.qcow2"}}
+ *     /a/b.qcow2         {"file": {"driver": "file", "filename": "/a/b.qcow2"}}
  *     nbd://host/x        {"file": {"driver": "nbd", "server": ...}}
  *     json:{...}          the object itself, dotted keys nested
  *     driver=raw,file.k=v the tree that keyval_parse makes

@@ -12,7 +12,7 @@
  * keeps what was asked for, node->read_only what came of it.
  *
  * All begins on the main loop. If a child lives elsewhere already, the new
- * parent (nobody uses it yet) joins it there; from then on the driver's open runs
+ * parent (nobody uses it yet) joins it there; from then on its driver's open runs
  * on that loop. A node that fails to open is taken apart by its last reference.
  *
  * Names of people's making are parsed in open-name.c and come here as options.

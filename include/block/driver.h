@@ -22,7 +22,7 @@ typedef enum DriverKind {
 /* One line of a driver's `-o help`. */
 typedef struct CreateOption {
     const char *name;       /* as in -o: "cluster_size" */
-    const char *qapi_name;  /* member of BlockdevCreateOptions*: "cluster-size" */
+    const char *qapi_name;  /* of BlockdevCreateOptions*: "cluster-size" */
     enum { CREATE_SIZE, CREATE_BOOL, CREATE_NUMBER, CREATE_STRING } type;
     const char *def;        /* shown as the default; NULL */
     const char *help;       /* as QEMU prints it */

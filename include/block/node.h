@@ -77,7 +77,7 @@ struct Node {
 
     bool opened;            /* the driver's open has succeeded */
     bool probed;            /* raw by guess: block 0 must stay no format */
-    bool backing_overridden;    /* the user said something else than the header */
+    bool backing_overridden;    /* not what the header says */
     Node *inherits_from;    /* the parent whose options define it; or NULL */
     GList link;             /* in the list of all nodes */
 

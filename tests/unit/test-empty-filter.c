@@ -21,7 +21,7 @@ static const BlockDriver empty_driver = {
 };
 /* END empty filter */
 
-/* ---- what it stands on: a disk in memory that writes down what it is asked ---- */
+/* ---- what it stands on: a disk that writes down what it is asked ---- */
 
 static GString *log_;
 static uint8_t content[4096];

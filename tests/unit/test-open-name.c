@@ -205,7 +205,8 @@ int main(int argc, char **argv)
     graph_test_add("/open-name/names-open-images", test_names_open_images);
     graph_test_add("/open-name/names-are-refused", test_names_are_refused);
     graph_test_add("/open-name/image-opts", test_image_opts);
-    graph_test_add("/open-name/guessed-raw-is-marked", test_guessed_raw_is_marked);
+    graph_test_add("/open-name/guessed-raw-is-marked",
+                   test_guessed_raw_is_marked);
     graph_test_add("/open-name/flags-reach-the-probed-file",
                    test_flags_reach_the_probed_file);
     ret = g_test_run();
