@@ -147,8 +147,7 @@ void nbd_server_stop_listening(NbdServer *server)
     for (guint i = 0; i < server->listeners->len; i++) {
         int *fd = &g_array_index(server->listeners, int, i);
         if (*fd >= 0) {
-            shutdown(*fd, SHUT_RDWR);
-            close(*fd);
+            sock_unlisten(*fd);
             *fd = -1;
         }
     }
@@ -180,14 +179,17 @@ NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings)
 NbdServer *nbd_server_start(Co *co, const char *id, const SockAddr *addr,
                             const NbdServerSettings *settings, Error **errp)
 {
+    g_autofree int *fds = NULL;
     NbdServer *server;
-    int fd = sock_listen(co, addr, 128, errp);
+    int n = sock_listen_all(co, addr, 128, &fds, errp);
 
-    if (fd < 0) {
+    if (n < 0) {
         return NULL;
     }
     server = nbd_server_new(id, settings);
-    nbd_server_add_listener(server, fd);
+    for (int i = 0; i < n; i++) {
+        nbd_server_add_listener(server, fds[i]);
+    }
     return server;
 }
 

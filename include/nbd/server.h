@@ -25,7 +25,7 @@ typedef struct NbdServerSettings {
 NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings);
 /* Takes a listening, non-blocking socket and begins to accept from it. */
 void nbd_server_add_listener(NbdServer *server, int fd);
-/* nbd_server_new + sock_listen + nbd_server_add_listener. Suspends. */
+/* nbd_server_new + sock_listen_all + nbd_server_add_listener. Suspends. */
 NbdServer *nbd_server_start(Co *co, const char *id, const SockAddr *addr,
                             const NbdServerSettings *settings, Error **errp);
 /* Ends listeners, exports and connections; suspends until all have gone and
