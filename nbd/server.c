@@ -96,15 +96,15 @@ static int *listener_fd(Listener *l)
     return &g_array_index(l->server->listeners, int, l->index);
 }
 
-static void accept_one(NbdServer *server, int fd)
+/* Where no more are allowed, clients wait in the socket's queue. */
+static void wait_for_room(Co *co, Listener *l)
 {
+    NbdServer *server = l->server;
     unsigned max = server->set.max_connections;
 
-    if (max && server->conns->len >= max) {
-        close(fd);
-        return;
+    while (max && server->conns->len >= max && *listener_fd(l) >= 0) {
+        co_queue_wait(co, &server->changed);
     }
-    co_spawn(loop_main(), conn_run, conn_new(server, fd));
 }
 
 static void accept_run(Co *co, void *opaque)
@@ -116,8 +116,11 @@ static void accept_run(Co *co, void *opaque)
     while (*listener_fd(l) >= 0) {
         int fd = co_accept(co, *listener_fd(l));
 
+        if (fd >= 0) {
+            wait_for_room(co, l);
+        }
         if (fd >= 0 && *listener_fd(l) >= 0) {
-            accept_one(server, fd);
+            co_spawn(loop_main(), conn_run, conn_new(server, fd));
         } else if (fd >= 0) {
             close(fd);
         } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ||
@@ -154,6 +157,7 @@ void nbd_server_stop_listening(NbdServer *server)
     for (guint i = 0; i < server->accepting->len; i++) {
         co_io_cancel(g_ptr_array_index(server->accepting, i));
     }
+    co_queue_wake_all(&server->changed);
 }
 
 /* ---- servers ---- */
