@@ -26,15 +26,16 @@
 
 /* Of the main loop, where those who want it queue up. */
 static CoMutex control_mutex;
-static bool control_held;
+static Co *control_holder;      /* the one that took it; NULL: nobody */
 
 void control_lock(Co *co)
 {
     Loop *home = co_loop(co);
 
     co_move(co, loop_main());
+    g_assert(control_holder != co);
     co_mutex_lock(co, &control_mutex);
-    control_held = true;
+    control_holder = co;
     co_move(co, home);
 }
 
@@ -44,14 +45,14 @@ void control_unlock(Co *co)
 
     control_assert();
     co_move(co, loop_main());
-    control_held = false;
+    control_holder = NULL;
     co_mutex_unlock(&control_mutex);
     co_move(co, home);
 }
 
 bool control_is_locked(void)
 {
-    return control_held;
+    return control_holder;
 }
 
 /* ---- shape ---- */

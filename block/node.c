@@ -226,6 +226,24 @@ void node_unref(Co *co, Node *node)
     node_close(co, node);
 }
 
+void node_unref_named(Co *co)
+{
+    GList *l = node_list.tail;
+
+    while (l) {
+        Node *node = l->data;
+
+        if (node->named_by_user) {
+            node->named_by_user = false;
+            node_unref(co, node);
+            /* Its children may have gone with it. */
+            l = node_list.tail;
+        } else {
+            l = l->prev;
+        }
+    }
+}
+
 /* ---- chains ---- */
 
 Edge *node_filter_child(const Node *node)

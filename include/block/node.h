@@ -108,6 +108,8 @@ Node *node_ref(Node *node);
 /* The last reference closes the node and lets go of its children. The control
  * lock is held; suspends; walks to the node's loop and back. NULL ok. */
 void node_unref(Co *co, Node *node);
+/* At exit: drops what blockdev-add holds, the newest first. Control lock. */
+void node_unref_named(Co *co);
 
 /* What messages call it: its node-name. */
 const char *node_display_name(const Node *node);
