@@ -43,8 +43,8 @@ static int probe_read(Co *co, Node *node, uint8_t *buf, Error **errp)
     return len;
 }
 
-static const BlockDriver *probe_best(const uint8_t *buf, int len,
-                                     const char *filename)
+const BlockDriver *open_probe_bytes(const uint8_t *buf, int len,
+                                    const char *filename)
 {
     const BlockDriver *best = driver_find("raw");
     int best_score = 0;
@@ -73,5 +73,5 @@ const BlockDriver *open_probe(Co *co, Node *protocol, Error **errp)
     co_move(co, protocol->loop);
     len = probe_read(co, protocol, buf, errp);
     co_move(co, home);
-    return len < 0 ? NULL : probe_best(buf, len, protocol->filename);
+    return len < 0 ? NULL : open_probe_bytes(buf, len, protocol->filename);
 }

@@ -107,12 +107,30 @@ static int raw_check(const Node *node, int64_t off, int64_t len)
     return 0;
 }
 
+/* -EPERM if the first sector would be taken for a format after the write. */
+static int raw_check_guess(Co *co, Node *node, int64_t off, int64_t len,
+                           const IoVec *iov, int64_t iov_off)
+{
+    RawState *s = node->state;
+    uint8_t sector[SECTOR];
+    int ret = io_pread(co, node->file, s->offset, SECTOR, sector, 0);
+
+    if (ret < 0) {
+        return ret;
+    }
+    iov_to_buf(iov, iov_off, sector + off, MIN(len, SECTOR - off));
+    return open_probe_bytes(sector, SECTOR, "") == node->drv ? 0 : -EPERM;
+}
+
 static int raw_write(Co *co, Node *node, int64_t off, int64_t len,
                      const IoVec *iov, int64_t iov_off, ReqFlags flags)
 {
     RawState *s = node->state;
     int ret = raw_check(node, off, len);
 
+    if (G_UNLIKELY(node->probed) && off < SECTOR && ret == 0) {
+        ret = raw_check_guess(co, node, off, len, iov, iov_off);
+    }
     return ret < 0 ? ret : io_write(co, node->file, off + s->offset, len, iov,
                                     iov_off, flags);
 }

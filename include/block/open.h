@@ -57,6 +57,9 @@ bool open_resolve_flags(const BlockdevOptions *opts, OpenFlags *flags,
 
 /* Probes by content and name; "raw" is the last resort. NULL: unreadable. */
 const BlockDriver *open_probe(Co *co, Node *protocol, Error **errp);
+/* The same of @len bytes in memory; raw if nothing knows them. */
+const BlockDriver *open_probe_bytes(const uint8_t *buf, int len,
+                                    const char *filename);
 
 /* The name that @filename, written in an image at @base, means; caller frees.
  * QEMU's rules: absolute and protocol names stand, others are relative to the
