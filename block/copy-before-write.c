@@ -386,6 +386,7 @@ const BlockDriver copy_before_write_driver = {
     .id = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
     .kind = DRIVER_FILTER,
     .state_size = sizeof(CbwState),
+    .exact_name = open_file_name,
     .open = cbw_open,
     .close = cbw_close,
     .write = cbw_write,

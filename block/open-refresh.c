@@ -8,10 +8,11 @@
  *     exact_filename   "/a/b.qcow2", "nbd://host/x", or NULL
  *     filename         exact_filename, or "json:" + open_content_json()
  *
- * A format (and a filter that a job put in) takes its file's plain name, unless
- * one of its own options changes what is seen (driver->content_options), a
- * further child was given, or its backing file is not the one that its header
- * names. Opening that name would not bring back a filter of the user's.
+ * A format takes the plain name of a protocol below it, unless one of its own
+ * options changes what is seen (driver->content_options), a further child was
+ * given, or its backing file is not the one that its header names. A filter that
+ * a job put in bears its file's name. Others that do say so by exact_name: to
+ * open that name would not bring back the filter.
  *
  * Names are made anew, bottom up, whenever somebody is going to look at them:
  * the graph may have changed since.
@@ -60,18 +61,25 @@ static bool refresh_is_plain(const Node *node, const json_t *options)
     return !node->backing_overridden;
 }
 
+char *open_file_name(const Node *node)
+{
+    return g_strdup(node->file->child->exact_filename);
+}
+
 static char *refresh_exact_name(const Node *node, const json_t *options)
 {
     if (node->drv->exact_name) {
         return node->drv->exact_name(node);
     }
-    if (!node->file || !refresh_is_plain(node, options)) {
+    if (node->implicit && node->file) {
+        return open_file_name(node);
+    }
+    if (node->drv->kind == DRIVER_FILTER || !node->file ||
+        node->file->child->drv->kind != DRIVER_PROTOCOL ||
+        !refresh_is_plain(node, options)) {
         return NULL;
     }
-    if (node->drv->kind == DRIVER_FILTER && !node->implicit) {
-        return NULL;
-    }
-    return g_strdup(node->file->child->exact_filename);
+    return open_file_name(node);
 }
 
 /* The members of the driver's own options; NULL: it has none. */

@@ -72,6 +72,9 @@ char *open_full_backing(Node *node, const char *backing_file, Error **errp);
 /* The protocol prefix of a name ("nbd"), or NULL for a path; caller frees. */
 char *open_protocol_prefix(const char *filename);
 
+/* The plain name of @node's file: an exact_name for filters that are called
+ * like what they show. */
+char *open_file_name(const Node *node);
 /* node->filename and node->exact_filename out of options and children. */
 void open_refresh_filename(Node *node);
 /* The options that tell the node's content, children spelled out: what stands

@@ -116,6 +116,10 @@ static void test_names_open_images(Co *co, void *arg)
                 "{'filename':'file:@','locking':'off'}}", NULL, "raw",
                 "json:{\"driver\": \"raw\", \"size\": 4096, \"file\": "
                 "{\"driver\": \"file\", \"filename\": \"@\"}}");
+    expect_name(co, "json:{'driver':'raw','file':{'driver':'raw','file':"
+                "{'filename':'@'}}}", NULL, "raw",
+                "json:{\"driver\": \"raw\", \"file\": {\"driver\": \"raw\", "
+                "\"file\": {\"driver\": \"file\", \"filename\": \"@\"}}}");
     expect_name(co, "json:{'driver':'null-co','size':65536}", NULL, "null-co",
                 "json:{\"driver\": \"null-co\", \"size\": 65536}");
 }
