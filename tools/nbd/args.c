@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * qemu-nbd's command line. Each option has one handler line in a table; what
+ * excludes each other is checked when all are known.
+ */
+
+#include "tools/nbd/nbd.h"
+
+#include <getopt.h>
+
+#include "util/bytes.h"
+
+enum {
+    OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_DETECT_ZEROES, OPT_OBJECT,
+    OPT_TLS_CREDS, OPT_TLS_AUTHZ, OPT_IMAGE_OPTS, OPT_FORK, OPT_PID_FILE,
+    OPT_SELINUX,
+};
+
+static const char short_options[] = "hVb:o:p:k:e:f:tl:x:D:snrvLAB:c:dT:";
+
+static const struct option long_options[] = {
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },
+    { "port", required_argument, NULL, 'p' },
+    { "bind", required_argument, NULL, 'b' },
+    { "socket", required_argument, NULL, 'k' },
+    { "shared", required_argument, NULL, 'e' },
+    { "persistent", no_argument, NULL, 't' },
+    { "verbose", no_argument, NULL, 'v' },
+    { "export-name", required_argument, NULL, 'x' },
+    { "description", required_argument, NULL, 'D' },
+    { "offset", required_argument, NULL, 'o' },
+    { "allocation-depth", no_argument, NULL, 'A' },
+    { "bitmap", required_argument, NULL, 'B' },
+    { "list", no_argument, NULL, 'L' },
+    { "object", required_argument, NULL, OPT_OBJECT },
+    { "tls-creds", required_argument, NULL, OPT_TLS_CREDS },
+    { "tls-authz", required_argument, NULL, OPT_TLS_AUTHZ },
+    { "trace", required_argument, NULL, 'T' },
+    { "fork", no_argument, NULL, OPT_FORK },
+    { "pid-file", required_argument, NULL, OPT_PID_FILE },
+    { "selinux-label", required_argument, NULL, OPT_SELINUX },
+    { "connect", required_argument, NULL, 'c' },
+    { "disconnect", no_argument, NULL, 'd' },
+    { "format", required_argument, NULL, 'f' },
+    { "read-only", no_argument, NULL, 'r' },
+    { "snapshot", no_argument, NULL, 's' },
+    { "load-snapshot", required_argument, NULL, 'l' },
+    { "nocache", no_argument, NULL, 'n' },
+    { "cache", required_argument, NULL, OPT_CACHE },
+    { "aio", required_argument, NULL, OPT_AIO },
+    { "discard", required_argument, NULL, OPT_DISCARD },
+    { "detect-zeroes", required_argument, NULL, OPT_DETECT_ZEROES },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
+    { NULL, 0, NULL, 0 }
+};
+
+static const char help_text[] =
+"Usage: qemu-nbd [OPTIONS] FILE\n"
+"  or:  qemu-nbd -L [OPTIONS]\n"
+"Serve a disk image to NBD clients\n"
+"\n"
+"  -h, --help                this text\n"
+"  -V, --version             the version\n"
+"\n"
+"Where clients connect:\n"
+"  -p, --port=PORT           the port to listen on (10809)\n"
+"  -b, --bind=IFACE          the address to bind to (0.0.0.0)\n"
+"  -k, --socket=PATH         a Unix socket instead\n"
+"  -e, --shared=NUM          clients at a time (1); 0 for any number\n"
+"  -t, --persistent          go on when the last client has left\n"
+"  -v, --verbose             say more\n"
+"  -x, --export-name=NAME    the name of the export (empty)\n"
+"  -D, --description=TEXT    its description, for people\n"
+"\n"
+"What is served:\n"
+"  -o, --offset=OFFSET       the image from this byte on\n"
+"  -A, --allocation-depth    with the context qemu:allocation-depth\n"
+"  -B, --bitmap=NAME         with the dirty bitmap NAME; may be repeated\n"
+"\n"
+"In general:\n"
+"  -L, --list                list the exports of another server\n"
+"  -T, --trace OPTIONS       accepted for compatibility\n"
+"  --fork                    go into the background once the server listens\n"
+"  --pid-file=PATH           write the process id there\n"
+"\n"
+"How the image is opened:\n"
+"  -f, --format=FORMAT       its format (raw, qcow2, ...)\n"
+"  -r, --read-only           nobody may write\n"
+"  -s, --snapshot            writes go to a temporary overlay\n"
+"  -l, --load-snapshot=NAME  serve an internal snapshot, read-only:\n"
+"                            snapshot.id=ID,snapshot.name=NAME or ID_OR_NAME\n"
+"  -n, --nocache             bypass the host's page cache\n"
+"      --cache=MODE          none, writeback (default), writethrough,\n"
+"                            directsync or unsafe\n"
+"      --aio=MODE            native, io_uring or threads\n"
+"      --discard=MODE        ignore or unmap\n"
+"      --detect-zeroes=MODE  off, on or unmap\n"
+"      --image-opts          FILE is a list of options\n";
+
+static void G_GNUC_NORETURN G_GNUC_PRINTF(1, 2) die(const char *fmt, ...)
+{
+    g_autofree char *msg = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    msg = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    error_report("%s", msg);
+    exit(EXIT_FAILURE);
+}
+
+static void set_cache(NbdArgs *a, const char *mode, bool *seen)
+{
+    if (*seen) {
+        die("-n and --cache can only be specified once");
+    }
+    *seen = true;
+    if (strcmp(mode, "none") == 0 || strcmp(mode, "off") == 0) {
+        a->flags |= OPEN_NOCACHE;
+    } else if (strcmp(mode, "directsync") == 0) {
+        a->flags |= OPEN_NOCACHE;
+        a->writethrough = true;
+    } else if (strcmp(mode, "writethrough") == 0) {
+        a->writethrough = true;
+    } else if (strcmp(mode, "unsafe") == 0) {
+        a->flags |= OPEN_NO_FLUSH;
+    } else if (strcmp(mode, "writeback") != 0) {
+        die("Invalid cache mode `%s'", mode);
+    }
+}
+
+static void set_discard(NbdArgs *a, const char *mode)
+{
+    if (strcmp(mode, "unmap") == 0 || strcmp(mode, "on") == 0) {
+        a->flags |= OPEN_UNMAP;
+    } else if (strcmp(mode, "ignore") != 0 && strcmp(mode, "off") != 0) {
+        die("Invalid discard mode `%s'", mode);
+    }
+}
+
+static void set_shared(NbdArgs *a, const char *text)
+{
+    char *end;
+    long n;
+
+    errno = 0;
+    n = strtol(text, &end, 0);
+    if (errno || end == text || *end || n < 0 || n > INT_MAX) {
+        die("Invalid shared device number '%s'", text);
+    }
+    a->shared = n;
+}
+
+static void set_offset(NbdArgs *a, const char *text)
+{
+    char *end;
+    long long n;
+
+    errno = 0;
+    n = strtoll(text, &end, 0);
+    if (errno || end == text || *end || n < 0) {
+        die("Invalid offset '%s'", text);
+    }
+    a->offset = n;
+}
+
+static void set_image_option(NbdArgs *a, int opt, const char *value,
+                             bool *cache_seen)
+{
+    switch (opt) {
+    case 'n':
+        set_cache(a, "none", cache_seen);
+        break;
+    case OPT_CACHE:
+        set_cache(a, value, cache_seen);
+        break;
+    case OPT_AIO:
+        if (strcmp(value, "native") != 0 && strcmp(value, "threads") != 0 &&
+            strcmp(value, "io_uring") != 0) {
+            die("Invalid aio mode '%s'", value);
+        }
+        a->aio = value;
+        break;
+    case OPT_DISCARD:
+        set_discard(a, value);
+        break;
+    case OPT_DETECT_ZEROES:
+        if (strcmp(value, "off") != 0 && strcmp(value, "on") != 0 &&
+            strcmp(value, "unmap") != 0) {
+            die("Failed to parse detect_zeroes mode: invalid parameter "
+                "value: %s", value);
+        }
+        a->detect_zeroes = value;
+        break;
+    case OPT_IMAGE_OPTS:
+        a->image_opts = true;
+        break;
+    case 'l':
+        a->load_snapshot = value;
+        a->read_only = true;
+        break;
+    }
+}
+
+static void open_device(const char *path, const char *what)
+{
+    error_report("%s %s: %s", what, path, access(path, F_OK) < 0
+                 ? strerror(errno)
+                 : "Kernel /dev/nbdN support not available");
+    exit(EXIT_FAILURE);
+}
+
+static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
+{
+    switch (opt) {
+    case 'h':
+        fputs(help_text, stdout);
+        exit(EXIT_SUCCESS);
+    case 'V':
+        printf("qemu-nbd %s\n", QEMU_VERSION);
+        exit(EXIT_SUCCESS);
+    case 'p':
+        a->port = value;
+        break;
+    case 'b':
+        a->bind = value;
+        break;
+    case 'k':
+        if (value[0] != '/') {
+            die("socket path must be absolute");
+        }
+        a->socket = value;
+        break;
+    case 'e':
+        set_shared(a, value);
+        break;
+    case 'x':
+        a->export_name = value;
+        break;
+    case 'D':
+        a->description = value;
+        break;
+    case 'o':
+        set_offset(a, value);
+        break;
+    case 'B':
+        g_ptr_array_add(a->bitmaps, value);
+        break;
+    case 'f':
+        a->format = value;
+        break;
+    case 'c':
+        open_device(value, "Failed to open");
+        break;
+    case OPT_PID_FILE:
+        a->pid_file = value;
+        break;
+    case OPT_TLS_CREDS:
+        die("Failed to get TLS creds: No TLS credentials with id '%s'",
+            value);
+    case OPT_TLS_AUTHZ:
+        die("TLS authorization is incompatible with no TLS credentials");
+    case OPT_OBJECT:
+        die("--object: no type of object is of use to qemu-nbd");
+    case OPT_SELINUX:
+        die("SELinux support was not compiled in");
+    default:
+        set_image_option(a, opt, value, cache_seen);
+        break;
+    }
+}
+
+/* Options without a value; false if @opt is none of them. */
+static bool set_flag(NbdArgs *a, int opt)
+{
+    bool *flag = opt == 't' ? &a->persistent : opt == 'v' ? &a->verbose :
+                 opt == 'A' ? &a->allocation_depth : opt == 'L' ? &a->list :
+                 opt == 'r' ? &a->read_only : opt == 's' ? &a->snapshot :
+                 opt == OPT_FORK ? &a->fork : NULL;
+
+    if (flag) {
+        *flag = true;
+    }
+    return flag != NULL;
+}
+
+static void check_list_mode(const NbdArgs *a, int files)
+{
+    if (files) {
+        die("List mode is incompatible with a file name");
+    }
+    if (a->export_name || a->description || a->offset ||
+        a->allocation_depth || a->bitmaps->len || a->read_only ||
+        a->snapshot || a->format || a->image_opts) {
+        die("List mode is incompatible with per-device settings");
+    }
+    if (a->fork) {
+        die("List mode is incompatible with forking");
+    }
+}
+
+void nbd_args_parse(NbdArgs *a, int argc, char **argv)
+{
+    bool cache_seen = false;
+    const char *disconnect = NULL;
+    int opt;
+
+    *a = (NbdArgs) { .shared = 1, .bitmaps = g_ptr_array_new() };
+    error_init(argv[0]);
+    while ((opt = getopt_long(argc, argv, short_options, long_options,
+                              NULL)) >= 0) {
+        if (opt == '?') {
+            die("Try `%s --help' for more information.", argv[0]);
+        }
+        if (opt == 'd') {
+            disconnect = "";
+        } else if (opt != 'T' && !set_flag(a, opt)) {
+            set_option(a, opt, optarg, &cache_seen);
+        }
+    }
+    if (a->list) {
+        check_list_mode(a, argc - optind);
+        return;
+    }
+    if (argc - optind != 1) {
+        error_report("Invalid number of arguments");
+        fprintf(stderr, "Try `%s --help' for more information.\n", argv[0]);
+        exit(EXIT_FAILURE);
+    }
+    a->file = argv[optind];
+    if (disconnect) {
+        open_device(a->file, "Cannot open");
+    }
+}
+
+SockAddr nbd_args_address(const NbdArgs *a)
+{
+    if (a->socket) {
+        return (SockAddr) { .kind = SOCK_UNIX, .path = a->socket };
+    }
+    return (SockAddr) {
+        .kind = SOCK_INET,
+        .host = a->bind ? a->bind : "0.0.0.0",
+        .port = a->port ? a->port : "10809",
+        .ipv4 = -1,
+        .ipv6 = -1,
+    };
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/* What the files of qemu-nbd share. */
+#ifndef TOOLS_NBD_H
+#define TOOLS_NBD_H
+
+#include "block/open.h"
+#include "util/channel.h"
+
+/* The command line, checked for contradictions. Strings are argv's. */
+typedef struct NbdArgs {
+    const char *file;
+    /* connection */
+    const char *port, *bind, *socket;
+    int shared;                 /* clients at a time; 0: any number */
+    bool persistent, verbose, fork, list;
+    const char *export_name, *description, *pid_file;
+    /* what is exposed */
+    int64_t offset;             /* bytes */
+    bool allocation_depth;
+    GPtrArray *bitmaps;         /* of const char * */
+    /* how the image is opened */
+    const char *format;
+    bool read_only, snapshot, image_opts, writethrough;
+    OpenFlags flags;
+    const char *aio, *detect_zeroes;
+    const char *load_snapshot;
+} NbdArgs;
+
+/* Prints and exits where it is told to or must. */
+void nbd_args_parse(NbdArgs *args, int argc, char **argv);
+SockAddr nbd_args_address(const NbdArgs *args);
+
+/* Serves the image until it is told to end. The exit code. */
+int nbd_serve(Co *co, const NbdArgs *args);
+/* -L: prints what another server exports. */
+int nbd_list(Co *co, const NbdArgs *args);
+
+#endif
