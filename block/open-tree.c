@@ -245,17 +245,19 @@ static bool tree_probe(TreeRun *run, json_t *tree, OpenFlags flags, bool top,
 static bool tree_name_protocol(json_t *tree, Error **errp)
 {
     const char *name = json_string_value(json_object_get(tree, "filename"));
+    g_autofree char *prefix = name ? open_protocol_prefix(name) : NULL;
     g_autoptr(json_t) add = NULL;
 
     if (!name) {
         error_setg(errp, "Must specify either driver or file");
         return false;
     }
-    add = open_name_to_protocol(name, errp);
+    /* A member of a tree is a path, whatever it looks like. */
+    add = prefix ? json_pack("{s:s}", "driver", "file")
+                 : open_name_to_protocol(name, errp);
     if (!add) {
         return false;
     }
-    json_object_del(tree, "filename");
     open_tree_join(tree, add);
     return true;
 }
@@ -330,12 +332,15 @@ static bool tree_complete_members(TreeRun *run, const BlockDriver *drv,
     const char *key;
     json_t *value;
 
+    if (!tree_check_required(drv, tree, errp)) {
+        return false;
+    }
     json_object_foreach(tree, key, value) {
         if (!tree_complete_member(run, drv, tree, key, value, flags, errp)) {
             return false;
         }
     }
-    return tree_check_required(drv, tree, errp);
+    return true;
 }
 
 static bool tree_complete(TreeRun *run, json_t *tree, TreePlace place,

@@ -113,7 +113,7 @@ static void test_names_open_images(Co *co, void *arg)
     expect_name(co, "json:{'driver':'file','filename':'@'}", NULL, "file",
                 "@");
     expect_name(co, "json:{'driver':'raw','size':'4k','file':"
-                "{'filename':'file:@','locking':'off'}}", NULL, "raw",
+                "{'filename':'@','locking':'off'}}", NULL, "raw",
                 "json:{\"driver\": \"raw\", \"size\": 4096, \"file\": "
                 "{\"driver\": \"file\", \"filename\": \"@\"}}");
     expect_name(co, "json:{'driver':'raw','file':{'driver':'raw','file':"
@@ -148,6 +148,13 @@ static void test_names_are_refused(Co *co, void *arg)
     expect_error(co, "json:{'driver':'raw','file':{'filename':'@','foo':1}}",
                  NULL, "Block protocol 'file' doesn't support the option "
                  "'foo'");
+    expect_error(co, "json:{'driver':'raw','file':{'filename':'file:@'}}",
+                 NULL, "Could not open 'file:@': No such file or directory");
+    expect_error(co, "json:{'driver':'raw','file':{'locking':'off'}}", NULL,
+                 "Must specify either driver or file");
+    expect_error(co, "json:{'driver':'raw','file':{'driver':'raw',"
+                 "'filename':'@'}}", NULL,
+                 "A block device must be specified for \"file\"");
     expect_error(co, "json:{'driver':'raw','file':'nope'}", NULL,
                  "Cannot find device='nope' nor node-name='nope'");
 }
