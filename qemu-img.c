@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * qemu-img: one table of subcommands. Options before the subcommand are read
+ * here, all others by the subcommand's own file in tools/img/.
+ */
+#include "util/osdep.h"
+
+#include "tools/img/img.h"
+#include "util/program.h"
+
+typedef struct ImgCommand {
+    const char *name;
+    ImgCommandFn *fn;
+    const char *usage;
+} ImgCommand;
+
+#define SOURCE "[--object objectdef] [--image-opts] "
+
+static const ImgCommand commands[] = {
+    { "create", img_create,
+      "[--object objectdef] [-q] [-f fmt] [-b backing_file "
+      "[-F backing_fmt]] [-u] [-o options] filename [size]" },
+    { "info", img_info,
+      SOURCE "[-f fmt] [--output=ofmt] [--backing-chain] [-U] filename" },
+};
+
+static const ImgCommand *find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (!strcmp(commands[i].name, name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- help ---- */
+
+static void print_version(void)
+{
+    printf("qemu-img version " QEMU_VERSION "\n"
+           "Copyright (c) 2026 The project's contributors\n");
+}
+
+static const char parameters_help[] =
+"Parameters:\n"
+"  filename      a file, an nbd: or nbd:// address, json:{...}, or with\n"
+"                --image-opts a list like driver=qcow2,file.filename=x\n"
+"  objectdef     an object as in --object type,id=name,key=value\n"
+"  fmt, ofmt     the format of an image (found out if not given); with\n"
+"                --output it is 'human' or 'json'\n"
+"  cache         none, writeback (default), writethrough, directsync or\n"
+"                unsafe (default of convert's target)\n"
+"  size          in bytes, or with a suffix: k, M, G, T, P, E (powers of "
+"1024)\n"
+"  options       name=value,...; '-o help' lists what a format takes\n"
+"  snapshot_param  snapshot.id=[ID],snapshot.name=[NAME], or ID or NAME\n"
+"  -h            this help        -p  show progress\n"
+"  -q            print errors only\n"
+"  -U            share the image with those who write it\n"
+"  -u            create, rebase: don't open the backing file\n"
+"\n"
+"bitmap: -g is the granularity for --add, -b and -F name the image that\n"
+"        --merge takes its source from; actions run in the order given\n"
+"check:  -r leaks frees leaked clusters, -r all repairs whatever it can\n"
+"compare: -s also compares lengths and allocation\n"
+"convert: -c compresses, -S is the shortest run of zeroes to leave out (4k;\n"
+"        0: write everything), -n writes into an image that is there,\n"
+"        -m is how many requests run at once (8), -W lets them write out of\n"
+"        order, -C lets the host copy, --bitmaps copies persistent bitmaps\n"
+"        and --skip-broken-bitmaps leaves out inconsistent ones\n"
+"snapshot: -l lists, -c creates, -a goes back to, -d deletes\n"
+"\n";
+
+void img_help(void)
+{
+    const BlockDriver *const *all;
+    size_t n;
+
+    print_version();
+    printf("usage: qemu-img [standard options] command [command options]\n"
+           "QEMU disk image utility\n"
+           "\n"
+           "    '-h', '--help'       display this help and exit\n"
+           "    '-V', '--version'    output version information and exit\n"
+           "\n"
+           "Command syntax:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        printf("  %s %s\n", commands[i].name, commands[i].usage);
+    }
+    printf("\n%s", parameters_help);
+    printf("Supported formats:");
+    all = driver_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        printf(" %s", all[i]->name);
+    }
+    printf("\n");
+}
+
+/* ---- dispatch ---- */
+
+/* -1 to go on, else the exit code. */
+static int parse_global(int argc, char **argv)
+{
+    static const struct option longopts[] = {
+        { "help", no_argument, 0, 'h' },
+        { "version", no_argument, 0, 'V' },
+        { "trace", required_argument, 0, 'T' },
+        { 0 }
+    };
+    int c;
+
+    while ((c = img_getopt(argc, argv, "+:hVT:", longopts)) != -1) {
+        switch (c) {
+        case 'V':
+            print_version();
+            return 0;
+        case 'T':
+            break;                      /* there is nothing to trace */
+        default:
+            return img_getopt_code(c);
+        }
+    }
+    return -1;
+}
+
+static int qemu_img(Co *co, int argc, char **argv)
+{
+    const ImgCommand *command;
+    int ret;
+
+    block_init();
+    if (argc < 2) {
+        return img_usage_error("Not enough arguments");
+    }
+    opterr = 0;
+    ret = parse_global(argc, argv);
+    if (ret >= 0) {
+        return ret;
+    }
+    if (optind == argc) {
+        return img_usage_error("Not enough arguments");
+    }
+    command = find_command(argv[optind]);
+    if (!command) {
+        return img_usage_error("Command not found: %s", argv[optind]);
+    }
+    argc -= optind;
+    argv += optind;
+    optind = 0;                         /* begins anew */
+    control_lock(co);
+    ret = command->fn(co, argc, argv);
+    control_unlock(co);
+    return ret;
+}
+
+int main(int argc, char **argv)
+{
+    return program_run(argc, argv, qemu_img);
+}
