@@ -24,7 +24,6 @@
 #define EXT_SMALL_CLUSTER 4096
 #define EXT_FEATURE_LEN 48
 #define EXT_BITMAPS_LEN 24
-#define EXT_MAX_BACKING_FORMAT 15       /* bytes, as QEMU */
 /* Offsets of tables end below this (specification: bits 9 to 55). */
 #define EXT_MAX_HOST_OFFSET (UINT64_C(1) << 56)
 
@@ -58,9 +57,9 @@ void qcow2_exts_clear(Qcow2Exts *x)
 static bool ext_read_backing_format(const uint8_t *data, uint32_t len,
                                     Qcow2Exts *x, Error **errp)
 {
-    if (len > EXT_MAX_BACKING_FORMAT) {
+    if (len > QCOW2_MAX_BACKING_FORMAT) {
         error_setg(errp, "ERROR: ext_backing_format: len=%" PRIu32
-                   " too large (>=%d)", len, EXT_MAX_BACKING_FORMAT + 1);
+                   " too large (>=%d)", len, QCOW2_MAX_BACKING_FORMAT + 1);
         return false;
     }
     g_free(x->backing_format);

@@ -30,6 +30,7 @@
 #define QCOW2_MAX_BITMAPS 65535
 #define QCOW2_MAX_BITMAP_DIR_BYTES (1024 * (int64_t)QCOW2_MAX_BITMAPS)
 #define QCOW2_MAX_BACKING_NAME 1023
+#define QCOW2_MAX_BACKING_FORMAT 15
 
 /* Byte offsets of header fields that are rewritten in place. */
 #define QCOW2_HDR_SIZE 24                   /* u64 */

@@ -20,9 +20,13 @@ int qcow2_write_header(Co *co, Node *node)
     if (!buf) {
         return -ENOMEM;
     }
+    co_mutex_lock(co, &s->header_lock);
     r = qcow2_format_encode(&s->hdr, &s->ext, node->backing_file, buf);
-    return r < 0 ? r :
-           io_pwrite(co, node->file, 0, s->cluster_size, buf, 0);
+    if (r >= 0) {
+        r = io_pwrite(co, node->file, 0, s->cluster_size, buf, 0);
+    }
+    co_mutex_unlock(&s->header_lock);
+    return r;
 }
 
 int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
@@ -34,18 +38,24 @@ int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
     return io_pwrite_sync(co, node->file, field_offset, sizeof(buf), buf, 0);
 }
 
-static int put_incompatible(Co *co, Node *node, uint64_t value)
+/* A header that is rewritten as a whole meanwhile must not lose the bits. */
+static int put_incompatible(Co *co, Node *node, uint64_t set, uint64_t clear)
 {
     Qcow2State *s = qcow2_state(node);
-    int r;
+    uint64_t value;
+    int r = 0;
 
     g_assert(s->hdr.version >= 3);
-    r = qcow2_header_put_u64(co, node, QCOW2_HDR_INCOMPATIBLE, value);
-    if (r < 0) {
-        return r;
+    co_mutex_lock(co, &s->header_lock);
+    value = (s->hdr.incompatible | set) & ~clear;
+    if (value != s->hdr.incompatible) {
+        r = qcow2_header_put_u64(co, node, QCOW2_HDR_INCOMPATIBLE, value);
     }
-    s->hdr.incompatible = value;
-    return 0;
+    if (r >= 0) {
+        s->hdr.incompatible = value;
+    }
+    co_mutex_unlock(&s->header_lock);
+    return r;
 }
 
 int qcow2_mark_dirty(Co *co, Node *node)
@@ -55,8 +65,7 @@ int qcow2_mark_dirty(Co *co, Node *node)
     if (s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) {
         return 0;
     }
-    return put_incompatible(co, node,
-                            s->hdr.incompatible | QCOW2_INCOMPAT_DIRTY);
+    return put_incompatible(co, node, QCOW2_INCOMPAT_DIRTY, 0);
 }
 
 int qcow2_mark_clean(Co *co, Node *node)
@@ -72,8 +81,7 @@ int qcow2_mark_clean(Co *co, Node *node)
         r = io_flush(co, node->file->child);
     }
     return r < 0 ? r :
-           put_incompatible(co, node,
-                            s->hdr.incompatible & ~QCOW2_INCOMPAT_DIRTY);
+           put_incompatible(co, node, 0, QCOW2_INCOMPAT_DIRTY);
 }
 
 int qcow2_mark_corrupt(Co *co, Node *node)
@@ -83,8 +91,7 @@ int qcow2_mark_corrupt(Co *co, Node *node)
     if (s->hdr.version < 3) {
         return 0;
     }
-    return put_incompatible(co, node,
-                            s->hdr.incompatible | QCOW2_INCOMPAT_CORRUPT);
+    return put_incompatible(co, node, QCOW2_INCOMPAT_CORRUPT, 0);
 }
 
 int qcow2_mark_consistent(Co *co, Node *node)
@@ -100,8 +107,7 @@ int qcow2_mark_consistent(Co *co, Node *node)
         r = io_flush(co, node->file->child);
     }
     return r < 0 ? r :
-           put_incompatible(co, node,
-                            s->hdr.incompatible & ~QCOW2_INCOMPAT_CORRUPT);
+           put_incompatible(co, node, 0, QCOW2_INCOMPAT_CORRUPT);
 }
 
 void qcow2_signal_corruption(Co *co, Node *node, bool fatal, int64_t off,

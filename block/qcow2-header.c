@@ -18,6 +18,8 @@
 
 /* What we know of a version 3 header, and write. */
 #define HEADER_KNOWN_LEN 112
+/* No file is longer: what lies below can be asked for, rounded up or not. */
+#define HEADER_MAX_FILE ((uint64_t)INT64_MAX - (1 << QCOW2_MAX_CLUSTER_BITS))
 /* The fixed part of a snapshot table entry. */
 #define SNAPSHOT_MIN_LEN 40
 
@@ -177,7 +179,7 @@ bool qcow2_header_table_fits(int64_t cluster_size, uint64_t off,
     uint64_t len;
 
     if (__builtin_mul_overflow(entries, entry_len, &len) ||
-        len > INT64_MAX || off > INT64_MAX - len) {
+        len > HEADER_MAX_FILE || off > HEADER_MAX_FILE - len) {
         return false;
     }
     return IS_ALIGNED(off, (uint64_t)cluster_size);

@@ -38,6 +38,9 @@ int qcow2_write_prepare(Co *co, Node *node)
     if (s->corrupt) {
         return -ENOMEDIUM;
     }
+    if (s->bitmaps_unmarked) {
+        return -EPERM;
+    }
     if (s->lazy_refcounts && !(s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY)) {
         return qcow2_mark_dirty(co, node);
     }

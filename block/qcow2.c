@@ -294,7 +294,7 @@ static bool open_image(Co *co, Node *node, OpenFlags flags, Error **errp)
     if (!begin_writing(co, node, flags, errp)) {
         return false;
     }
-    return node->inactive || (flags & (OPEN_CHECK | OPEN_NO_IO)) ||
+    return node->inactive || (flags & OPEN_CHECK) ||
            qcow2_load_bitmaps(co, node, errp);
 }
 
@@ -380,6 +380,9 @@ static bool reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
     }
     ro->was_writable = is_writable(node);
     ro->writable = !st->read_only && !node->inactive;
+    if (ro->writable && !qcow2_bitmaps_can_write(node, errp)) {
+        return false;
+    }
     if (ro->was_writable && !ro->writable) {
         if (!end_writing(co, node, false, errp)) {
             return false;

@@ -103,6 +103,7 @@ struct Qcow2State {
     uint64_t refcount_max;
 
     CoMutex meta;
+    CoMutex header_lock;            /* writing bits or all of the header */
 
     /* L1 in host order; hdr.l1_size entries. Dirty ones are written by
      * qcow2_flush_metadata(). */
@@ -158,6 +159,8 @@ struct Qcow2State {
     bool holes_checked, has_holes;  /* the file has fewer blocks than clusters:
                                      * status looks below for zeroes */
     bool bitmaps_loaded;            /* qcow2-bitmap.c */
+    bool bitmaps_unmarked;          /* they could not be marked in use: nothing
+                                     * may be written */
     void *bitmap_state;             /* qcow2-bitmap.c's own */
 };
 
@@ -620,6 +623,9 @@ bool qcow2_load_bitmaps(Co *co, Node *node, Error **errp);
 bool qcow2_store_bitmaps(Co *co, Node *node, bool release, bool keep_in_use,
                          Error **errp);
 void qcow2_bitmaps_close(Node *node);
+/* What was found damaged when the image was opened read-only stops it from
+ * becoming writable. */
+bool qcow2_bitmaps_can_write(Node *node, Error **errp);
 /* Whether bitmaps allow the disk to get @length bytes; and makes them. */
 bool qcow2_bitmaps_can_resize(Co *co, Node *node, int64_t length,
                               Error **errp);
