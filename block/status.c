@@ -135,7 +135,8 @@ int status_layer(Co *co, Node *node, bool precise, int64_t off, int64_t len,
             ret->file != node) {
             r = status_recurse(co, ret);
         }
-    } else if (node->drv->supports_backing && !(ret->flags & EXTENT_ALLOCATED)) {
+    } else if (node->drv->supports_backing &&
+               !(ret->flags & EXTENT_ALLOCATED)) {
         status_unallocated(node, off, ret);
     }
     if (r == 0 && off + ret->len == node->length) {
