@@ -23,7 +23,8 @@ Channel *channel_new_fd(int fd);
  */
 Channel *channel_new_pipe(int rfd, int wfd);
 void channel_free(Channel *ch);                /* closes; NULL ok */
-int channel_fd(const Channel *ch);              /* of a pair: to read from */
+/* Of a pair: the one to read from. */
+int channel_fd(const Channel *ch);
 /* Suspends. At most @len bytes, 0 at the end of stream, or -errno. */
 ssize_t channel_read(Co *co, Channel *ch, void *buf, size_t len);
 /* Suspends until all is there: 1; 0 if the stream ended before the first
