@@ -230,6 +230,11 @@ static bool file_create_device(int fd, const BlockdevCreateOptionsFile *o,
     int64_t len = file_caps_length(fd);
     uint8_t zeroes[512] = { 0 };
 
+    if (o->has_preallocation && o->preallocation != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Unsupported preallocation mode '%s'",
+                   PreallocMode_str(o->preallocation));
+        return false;
+    }
     if (len < 0 || (uint64_t)len < o->size) {
         error_setg(errp, "Cannot grow device files");
         return false;

@@ -147,6 +147,87 @@ static void test_direct(void)
     mem_test_run(direct);
 }
 
+/* ---- a device ---- */
+
+/* Output of a shell command without its newline; NULL if it failed. */
+static char *shell(const char *command)
+{
+    char *out = NULL;
+    int status = 1;
+
+    if (!g_spawn_command_line_sync(command, &out, NULL, &status, NULL) ||
+        status != 0) {
+        g_free(out);
+        return NULL;
+    }
+    return g_strchomp(out);
+}
+
+static char *device;
+
+static void device_main(Co *co, void *arg)
+{
+    enum { LEN = 1024 * 1024 };
+    g_autofree uint8_t *model = g_malloc0(LEN);
+    g_autofree uint8_t *buf = g_malloc(LEN);
+    Error *err = NULL;
+    Root *root;
+
+    for (int direct = 0; direct < 2; direct++) {
+        root = open_root(co, direct ? "{\"driver\":\"host_device\","
+                         "\"filename\":\"%s\",\"discard\":\"unmap\","
+                         "\"cache\":{\"direct\":true}}"
+                         : "{\"driver\":\"host_device\","
+                         "\"filename\":\"%s\"}", device,
+                         RW | PERM_RESIZE);
+        g_assert_cmpint(root_length(root), ==, LEN);
+        for (int i = 0; i < 100; i++) {
+            int64_t off = g_test_rand_int_range(0, LEN);
+            int64_t len = g_test_rand_int_range(0, LEN - off + 1);
+
+            if (i % 3) {
+                memset(model + off, i, len);
+                g_assert_cmpint(root_pwrite(co, root, off, len, model + off,
+                                            i % 2 ? REQ_FUA : 0), ==, 0);
+            } else {
+                memset(model + off, 0, len);
+                g_assert_cmpint(root_zero(co, root, off, len,
+                                          i % 2 ? REQ_MAY_UNMAP : 0), ==, 0);
+            }
+        }
+        g_assert_cmpint(root_pread(co, root, 0, LEN, buf), ==, 0);
+        g_assert_cmpmem(buf, LEN, model, LEN);
+        g_assert_cmpint(root_discard(co, root, 0, LEN), ==, 0);
+        g_assert_cmpint(root_flush(co, root), ==, 0);
+        g_assert_cmpint(root_zero(co, root, 0, LEN, 0), ==, 0);
+        memset(model, 0, LEN);
+        g_assert_false(root_resize(co, root, 2 * LEN, false,
+                                   PREALLOC_MODE_OFF, 0, &err));
+        g_assert_cmpstr(error_get_pretty(err), ==, "Cannot grow device files");
+        error_clear(&err);
+        root_free(co, root);
+    }
+}
+
+static void test_device(void)
+{
+    g_autofree char *path = path_of("device");
+    g_autofree char *attach = g_strdup_printf("losetup -f --show %s", path);
+    g_autofree char *detach = NULL, *out = NULL;
+
+    make_file(path, MiB);
+    device = geteuid() == 0 ? shell(attach) : NULL;
+    if (!device) {
+        g_test_skip("a loop device needs root and losetup");
+        return;
+    }
+    mem_test_run(device_main);
+    detach = g_strdup_printf("losetup -d %s", device);
+    out = shell(detach);
+    g_assert_nonnull(out);
+    g_clear_pointer(&device, g_free);
+}
+
 /* ---- odd lengths and growth ---- */
 
 #define PLAIN "{\"driver\":\"file\",\"filename\":\"%s\"}"
@@ -559,6 +640,7 @@ int main(int argc, char **argv)
     block_init();
     g_test_add_func("/file/requests", test_requests);
     g_test_add_func("/file/direct", test_direct);
+    g_test_add_func("/host-device/requests", test_device);
     g_test_add_func("/file/odd-length", test_odd_length);
     g_test_add_func("/file/holes", test_holes);
     g_test_add_func("/file/resize", test_resize);
