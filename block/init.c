@@ -13,6 +13,7 @@ static const BlockDriver *const drivers[] = {
     &null_aio_driver,
     &null_co_driver,
     &raw_driver,
+    &qcow2_driver,
     &copy_before_write_driver,
     &snapshot_access_driver,
 };

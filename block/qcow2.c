@@ -247,8 +247,12 @@ static bool begin_writing(Co *co, Node *node, OpenFlags flags, Error **errp)
     if (!clear_autoclear(co, node, errp)) {
         return false;
     }
-    return !(s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) ||
-           qcow2_check_repair_on_open(co, node, errp);
+    if (s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) {
+        error_setg(errp, "Image is marked dirty: its refcounts must be "
+                   "repaired before it is written");
+        return false;
+    }
+    return true;
 }
 
 static void free_state(Co *co, Node *node)
@@ -485,9 +489,6 @@ static const ImageOps image_ops = {
     .create_options = qcow2_create_options,
     .create = qcow2_create,
     .probe = qcow2_probe,
-    .check = qcow2_check,
-    .amend = qcow2_amend,
-    .measure = qcow2_measure,
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,
 };
@@ -517,6 +518,5 @@ const BlockDriver qcow2_driver = {
     .loop_enter = qcow2_loop_enter,
     .reopen = &reopen_ops,
     .image = &image_ops,
-    .snapshots = &qcow2_snapshot_ops,
     .bitmap_store = &qcow2_bitmap_store_ops,
 };
