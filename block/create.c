@@ -19,6 +19,8 @@
 #include "block/open-internal.h"
 #include "util/json.h"
 
+#define CREATE_SECTOR 512
+
 /* One create_image(): parameters and what becomes of them. */
 typedef struct CreateRun {
     const char *filename;
@@ -265,11 +267,26 @@ static bool create_format(Co *co, CreateRun *run, Error **errp)
 static bool create_plain(Co *co, CreateRun *run, Error **errp)
 {
     g_autoptr(json_t) options = json_object();
+    const char *prealloc = create_list_get(run->list, "preallocation");
 
+    if (prealloc && PreallocMode_parse(prealloc, 0, errp) < 0) {
+        return false;
+    }
     create_list_to_tree(run->list, false, options);
     create_list_to_tree(run->list, true, options);
     return create_protocol_file(co, run->protocol, run->filename, options,
                                 errp);
+}
+
+/* What people ask for is rounded up to sectors, as QEMU does; programs
+ * (blockdev-create) get what they say. */
+static void create_round_size(CreateRun *run)
+{
+    int64_t size = MIN(run->size, BLOCK_MAX_LENGTH);
+    g_autofree char *value =
+        g_strdup_printf("%" PRId64, ROUND_UP(size, CREATE_SECTOR));
+
+    create_list_set(run->list, "size", value, &error_abort);
 }
 
 static void create_announce(const CreateRun *run)
@@ -304,6 +321,7 @@ bool create_image(Co *co, const char *filename, const char *fmt,
     if (!quiet) {
         create_announce(&run);
     }
+    create_round_size(&run);
     if (run.drv->kind == DRIVER_FORMAT && run.drv->image->create) {
         return create_format(co, &run, errp);
     }

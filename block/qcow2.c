@@ -157,6 +157,10 @@ static Edge *open_named_data_file(Co *co, Node *node, Error **errp)
     }
     ref.u.reference = child->name;
     edge = open_child(co, node, "data-file", ROLE_DATA, &ref, errp);
+    if (edge) {
+        /* Reopening the image reopens it, too. */
+        child->inherits_from = node;
+    }
     node_unref(co, child);
     return edge;
 }

@@ -187,6 +187,10 @@ static void test_raw_is_its_file(Co *co, void *arg)
                             &error_abort));
     g_assert_cmpint(g_stat(path, &st), ==, 0);
     g_assert_cmpint(st.st_size, ==, 10240);
+    g_assert_true(create_it(co, "raw", "raw", NULL, NULL, NULL, 1025,
+                            &error_abort));
+    g_assert_cmpint(g_stat(path, &st), ==, 0);
+    g_assert_cmpint(st.st_size, ==, 1536);
     g_assert_true(create_file(co, path, 512, &error_abort));
     g_assert_cmpint(g_stat(path, &st), ==, 0);
     g_assert_cmpint(st.st_size, ==, 512);
@@ -242,6 +246,8 @@ static void test_creation_refuses(Co *co, void *arg)
     expect_create_error(co, "qcow2", NULL, NULL, "backing_file=", 1,
                         "Expected backing file name, got empty string");
     expect_create_error(co, "qcow2", "gone", "qcow2", NULL, 1, no_base);
+    expect_create_error(co, "raw", NULL, NULL, "preallocation=foo", 1,
+                        "invalid parameter value: foo");
     expect_create_error(co, "qcow2", NULL, NULL, "compat=9", 1,
                         "Parameter 'version' does not accept value '9'");
 }
