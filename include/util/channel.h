@@ -13,7 +13,7 @@
 
 typedef struct Channel Channel;
 
-/* Takes @fd (connected, stream); makes it non-blocking, without delay on TCP. */
+/* Takes @fd (connected, stream); makes it non-blocking and TCP undelayed. */
 Channel *channel_new_fd(int fd);
 /*
  * A pair of pipes, terminals or files, such as (dup'ed) stdin and stdout.
