@@ -164,8 +164,7 @@ static bool add_contexts(Co *co, NbdExport *exp,
 static uint16_t base_flags(const NbdExport *exp)
 {
     uint16_t flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH |
-                     NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE |
-                     NBD_FLAG_SEND_DF;
+                     NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_CACHE;
 
     return flags | (exp->common.writable
                     ? NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |

@@ -49,7 +49,8 @@ struct NbdExport {
     NbdServer *server;
     char *name;
     char *description;          /* NULL: none */
-    uint16_t flags;             /* transmission flags, without MULTI_CONN */
+    uint16_t flags;             /* transmission flags, but for MULTI_CONN and
+                                 * what the handshake decides */
     GPtrArray *contexts;        /* of NbdContext, by position */
     GPtrArray *bitmaps;         /* of DirtyBitmap that it keeps busy */
     GPtrArray *conns;           /* of NbdConn that it serves (main loop) */
@@ -162,6 +163,8 @@ struct NbdReq {
 
 /* A successful reply without payload, or an error (positive errno). */
 void nbd_reply_status(NbdReq *req, int err);
+/* An error with a message for people; takes @msg over. */
+void nbd_reply_error(NbdReq *req, int err, char *msg);
 /* Room for @chunks chunks; before the first nbd_reply_chunk. */
 void nbd_reply_reserve(NbdReq *req, int chunks);
 /* One chunk of a structured reply: @small (up to 16 bytes) is copied, @data is

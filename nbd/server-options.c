@@ -60,7 +60,10 @@ static NbdExport *find_export(NbdConn *conn, const char *name)
 
 static OptResult opt_export_name(Co *co, NbdConn *conn, NbdCursor *data)
 {
-    g_autofree char *name = g_strndup((const char *)data->p, data->left);
+    /* No bytes at all are the empty name, not no name. */
+    g_autofree char *name = data->left
+                            ? g_strndup((const char *)data->p, data->left)
+                            : g_strdup("");
     NbdExport *exp = data->left <= NBD_MAX_STRING_SIZE
                      ? find_export(conn, name) : NULL;
     uint8_t reply[10 + 124] = { 0 };
@@ -72,6 +75,7 @@ static OptResult opt_export_name(Co *co, NbdConn *conn, NbdCursor *data)
     conn->exp = exp;
     export_ref(&exp->common);
     facts = nbd_export_facts(co, exp);
+    facts.flags |= conn->structured ? NBD_FLAG_SEND_DF : 0;
     stq_be_p(reply, facts.size);
     stw_be_p(reply + 8, facts.flags);
     if (channel_write_all(co, conn->ch, reply,
@@ -147,9 +151,10 @@ static bool send_all_info(Co *co, NbdConn *conn, uint32_t option,
                    strlen(exp->description))) {
         return false;
     }
+    facts.flags |= conn->structured ? NBD_FLAG_SEND_DF : 0;
     stl_be_p(sizes, min_block);
     stl_be_p(sizes + 4, MAX(4096, min_block));
-    stl_be_p(sizes + 8, NBD_ADVERTISED_MAX);
+    stl_be_p(sizes + 8, NBD_MAX_PAYLOAD);
     stq_be_p(info, facts.size);
     stw_be_p(info + 8, facts.flags);
     return send_info(co, conn, option, NBD_INFO_BLOCK_SIZE, sizes,

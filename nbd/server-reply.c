@@ -59,8 +59,10 @@ void nbd_reply_chunk(NbdReq *req, bool done, uint16_t type, const void *small,
                                 small_len + data_len);
     uint8_t *p;
 
-    memcpy(head + len, small, small_len);
-    len += small_len;
+    if (small_len) {
+        memcpy(head + len, small, small_len);
+        len += small_len;
+    }
     p = reply_head(req, len);
     memcpy(p, head, len);
     reply_add_iov(req, p, len);
@@ -96,6 +98,23 @@ void nbd_reply_status(NbdReq *req, int err)
     } else {
         nbd_reply_chunk(req, true, NBD_REPLY_TYPE_NONE, NULL, 0, NULL, 0);
     }
+}
+
+void nbd_reply_error(NbdReq *req, int err, char *msg)
+{
+    uint8_t payload[6];
+    size_t len = msg ? MIN(strlen(msg), NBD_MAX_STRING_SIZE) : 0;
+
+    g_assert(!req->owned);
+    req->owned = msg;
+    if (!req->conn->structured) {
+        nbd_reply_status(req, err);
+        return;
+    }
+    stl_be_p(payload, nbd_error_from_errno(err));
+    stw_be_p(payload + 4, len);
+    nbd_reply_chunk(req, true, NBD_REPLY_TYPE_ERROR, payload, sizeof(payload),
+                    msg, len);
 }
 
 /* Takes as many queued replies as fit into @iov; returns the list of them. */

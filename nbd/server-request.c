@@ -422,16 +422,43 @@ static const Command commands[NBD_CMD_COUNT] = {
     },
 };
 
-/* A positive errno if the request must not be carried out. */
-static int request_validate(const NbdReq *req)
+/* The range of a request that is allowed otherwise. */
+static int range_validate(const NbdReq *req, char **msg)
+{
+    const NbdRequestHeader *h = &req->h;
+    uint64_t size = MAX(root_length(req->conn->exp->common.root), 0);
+
+    if (h->from > size || h->len > size - h->from) {
+        *msg = g_strdup_printf("operation past EOF; From: %" PRIu64 ", Len: %"
+                               PRIu64 ", Size: %" PRIu64, h->from,
+                               (uint64_t)h->len, size);
+        return h->type == NBD_CMD_WRITE || h->type == NBD_CMD_WRITE_ZEROES
+               ? ENOSPC : EINVAL;
+    }
+    if (h->type == NBD_CMD_READ && h->len > NBD_MAX_PAYLOAD) {
+        *msg = g_strdup_printf("len (%" PRIu64 " ) is larger than max len (%"
+                               PRIu64 ")", (uint64_t)h->len,
+                               (uint64_t)NBD_MAX_PAYLOAD);
+        return EINVAL;
+    }
+    if (h->type == NBD_CMD_BLOCK_STATUS && !h->len) {
+        *msg = g_strdup("need non-zero length");
+        return EINVAL;
+    }
+    return 0;
+}
+
+/* A positive errno and a message, which the caller owns, if the request must
+ * not be carried out. */
+static int request_validate(const NbdReq *req, char **msg)
 {
     const NbdRequestHeader *h = &req->h;
     const NbdConn *conn = req->conn;
-    uint64_t size = MAX(root_length(conn->exp->common.root), 0);
     uint16_t flags = h->flags;
     const Command *cmd;
 
     if (h->type >= NBD_CMD_COUNT || h->type == NBD_CMD_DISC) {
+        *msg = g_strdup_printf("invalid request type (%u) received", h->type);
         return EINVAL;
     }
     cmd = &commands[h->type];
@@ -439,22 +466,18 @@ static int request_validate(const NbdReq *req)
         flags &= ~NBD_CMD_FLAG_PAYLOAD_LEN;
     }
     if (flags & ~cmd->flags) {
+        *msg = g_strdup_printf("unsupported flags for command %s (got 0x%x)",
+                               nbd_cmd_name(h->type), h->flags);
         return EINVAL;
     }
     if (cmd->writes && !conn->exp->common.writable) {
+        *msg = g_strdup("Export is read-only");
         return EPERM;
     }
     if (h->type == NBD_CMD_FLUSH) {
         return h->from || h->len ? EINVAL : 0;
     }
-    if (h->from > size || h->len > size - h->from) {
-        return h->type == NBD_CMD_WRITE || h->type == NBD_CMD_WRITE_ZEROES
-               ? ENOSPC : EINVAL;
-    }
-    if (h->type == NBD_CMD_READ && h->len > NBD_MAX_PAYLOAD) {
-        return EINVAL;
-    }
-    return h->type == NBD_CMD_BLOCK_STATUS && !h->len ? EINVAL : 0;
+    return range_validate(req, msg);
 }
 
 static void request_run(Co *co, void *opaque)
@@ -500,6 +523,7 @@ static int request_payload(Co *co, NbdConn *conn, NbdReq *req, int err)
 static bool request_next(Co *co, NbdConn *conn)
 {
     size_t size = conn->extended ? NBD_EXT_REQUEST_SIZE : NBD_REQUEST_SIZE;
+    g_autofree char *msg = NULL;
     NbdRequestHeader h;
     NbdReq *req;
     int err;
@@ -514,7 +538,7 @@ static bool request_next(Co *co, NbdConn *conn)
     }
     req = nbd_req_new(conn);
     req->h = h;
-    err = request_validate(req);
+    err = request_validate(req, &msg);
     if (has_payload(conn, &h)) {
         err = request_payload(co, conn, req, err);
         if (err < 0) {
@@ -523,7 +547,7 @@ static bool request_next(Co *co, NbdConn *conn)
         }
     }
     if (err) {
-        nbd_reply_status(req, err);
+        nbd_reply_error(req, err, g_steal_pointer(&msg));
         nbd_reply_send(req);
     } else {
         co_spawn(conn->loop, request_run, req);

@@ -128,9 +128,8 @@ enum {
 };
 
 #define NBD_MAX_STRING_SIZE 4096    /* of a name or a description */
-/* The longest payload that the server takes, and the one that it advertises
- * ("maximum block size"), as QEMU's. */
-#define NBD_MAX_PAYLOAD (64 * MiB)
-#define NBD_ADVERTISED_MAX (32 * MiB)
+/* The longest payload that the server takes, as QEMU's; it is advertised as the
+ * maximum block size. */
+#define NBD_MAX_PAYLOAD (32 * MiB)
 
 #endif
