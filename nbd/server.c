@@ -112,7 +112,6 @@ static void accept_run(Co *co, void *opaque)
     g_autofree Listener *l = opaque;
     NbdServer *server = l->server;
 
-    g_ptr_array_add(server->accepting, co);
     while (*listener_fd(l) >= 0) {
         int fd = co_accept(co, *listener_fd(l));
 
@@ -142,7 +141,8 @@ void nbd_server_add_listener(NbdServer *server, int fd)
     l->server = server;
     l->index = server->listeners->len;
     g_array_append_val(server->listeners, fd);
-    co_spawn(loop_main(), accept_run, l);
+    /* Entered here, not by itself: the server may be stopped before it runs. */
+    g_ptr_array_add(server->accepting, co_spawn(loop_main(), accept_run, l));
 }
 
 void nbd_server_stop_listening(NbdServer *server)
