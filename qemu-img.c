@@ -18,11 +18,24 @@ typedef struct ImgCommand {
 #define SOURCE "[--object objectdef] [--image-opts] "
 
 static const ImgCommand commands[] = {
+    { "bitmap", img_bitmap,
+      "(--merge SOURCE | --add | --remove | --clear | --enable | "
+      "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
+      "[--object objectdef] [--image-opts | -f fmt] filename bitmap" },
+    { "check", img_check,
+      SOURCE "[-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] "
+      "[-T src_cache] [-U] filename" },
+    { "compare", img_compare,
+      SOURCE "[-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] "
+      "filename1 filename2" },
     { "create", img_create,
       "[--object objectdef] [-q] [-f fmt] [-b backing_file "
       "[-F backing_fmt]] [-u] [-o options] filename [size]" },
     { "info", img_info,
       SOURCE "[-f fmt] [--output=ofmt] [--backing-chain] [-U] filename" },
+    { "map", img_map,
+      SOURCE "[-f fmt] [--start-offset=offset] [--max-length=len] "
+      "[--output=ofmt] [-U] filename" },
 };
 
 static const ImgCommand *find_command(const char *name)

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * qemu-img map: where the data of a disk are, layer by layer.
+ *
+ * A layer is asked; if it says neither "data" nor "zero" the next one below is
+ * asked for the same range. What comes out is a row of extents; neighbours that
+ * say the same of storage that continues are one entry.
+ */
+#include "util/osdep.h"
+
+#include "block/io.h"
+#include "tools/img/img.h"
+
+typedef struct MapArgs {
+    ImgSource src;
+    ImgOutput output;
+    int64_t start, max;         /* max < 0: up to the end */
+} MapArgs;
+
+typedef struct MapRow {
+    int64_t start, len;
+    int64_t offset;
+    int flags;                  /* ExtentFlags */
+    int depth;
+    const char *filename;       /* NULL: not in a file, not as it is */
+} MapRow;
+
+static const struct option map_longopts[] = {
+    { "help", no_argument, 0, 'h' },
+    { "format", required_argument, 0, 'f' },
+    { "output", required_argument, 0, 1 },
+    { "object", required_argument, 0, 2 },
+    { "image-opts", no_argument, 0, 3 },
+    { "force-share", no_argument, 0, 'U' },
+    { "start-offset", required_argument, 0, 's' },
+    { "max-length", required_argument, 0, 'l' },
+    { 0 }
+};
+
+static int map_parse(Co *co, MapArgs *a, int argc, char **argv)
+{
+    const char *output = "human";
+    int c, ret;
+
+    while ((c = img_getopt(argc, argv, ":f:s:l:hU", map_longopts)) != -1) {
+        switch (c) {
+        case 'f':
+            a->src.format = optarg;
+            break;
+        case 'U':
+            a->src.flags |= OPEN_FORCE_SHARE;
+            break;
+        case 's':
+            if (!img_parse_size("start offset", optarg, 0, INT64_MAX,
+                                &a->start)) {
+                return 1;
+            }
+            break;
+        case 'l':
+            if (!img_parse_size("max length", optarg, 0, INT64_MAX,
+                                &a->max)) {
+                return 1;
+            }
+            break;
+        case 1:
+            output = optarg;
+            break;
+        case 2:
+            ret = img_object(co, optarg);
+            if (ret >= 0) {
+                return ret;
+            }
+            break;
+        case 3:
+            a->src.image_opts = true;
+            break;
+        default:
+            return img_getopt_code(c);
+        }
+    }
+    if (optind != argc - 1) {
+        return img_usage_error("Expecting one image file name");
+    }
+    a->src.name = argv[optind];
+    return img_parse_output(output, &a->output) ? -1 : 1;
+}
+
+/* ---- extents ---- */
+
+static int map_get(Co *co, Node *node, int64_t start, int64_t len, MapRow *row)
+{
+    Extent ext = { .len = len };
+    int depth = 0;
+    int ret;
+
+    for (;;) {
+        ret = status_layer(co, node, true, start, ext.len, &ext);
+        if (ret < 0) {
+            return ret;
+        }
+        if (ext.flags & (EXTENT_DATA | EXTENT_ZERO)) {
+            break;
+        }
+        node = node_backing_chain_next(node);
+        if (!node) {
+            ext.flags = 0;
+            break;
+        }
+        depth++;
+    }
+    *row = (MapRow) {
+        .start = start,
+        .len = ext.len,
+        .offset = ext.map,
+        .flags = ext.flags & (EXTENT_DATA | EXTENT_ZERO | EXTENT_ALLOCATED |
+                              EXTENT_COMPRESSED | EXTENT_OFFSET_VALID),
+        .depth = depth,
+    };
+    if ((ext.flags & EXTENT_OFFSET_VALID) && ext.file) {
+        row->filename = ext.file->filename;
+    }
+    return 0;
+}
+
+static bool map_continues(const MapRow *row, const MapRow *next)
+{
+    if (row->len == 0 || row->flags != next->flags ||
+        row->depth != next->depth ||
+        g_strcmp0(row->filename, next->filename)) {
+        return false;
+    }
+    return !(row->flags & EXTENT_OFFSET_VALID) ||
+           row->offset + row->len == next->offset;
+}
+
+/* ---- output ---- */
+
+static bool map_print_human(const MapRow *row)
+{
+    if (!(row->flags & EXTENT_DATA) || (row->flags & EXTENT_ZERO)) {
+        return true;
+    }
+    if (!(row->flags & EXTENT_OFFSET_VALID) || !row->filename) {
+        error_report("File contains external, encrypted or compressed "
+                     "clusters.");
+        return false;
+    }
+    printf("%#-16" PRIx64 "%#-16" PRIx64 "%#-16" PRIx64 "%s\n",
+           (uint64_t)row->start, (uint64_t)row->len, (uint64_t)row->offset,
+           row->filename);
+    return true;
+}
+
+static const char *map_bool(const MapRow *row, int flag)
+{
+    return row->flags & flag ? "true" : "false";
+}
+
+static void map_print_json(const MapRow *row, bool first)
+{
+    printf("%s{ \"start\": %" PRId64 ", \"length\": %" PRId64
+           ", \"depth\": %d, \"present\": %s, \"zero\": %s, \"data\": %s"
+           ", \"compressed\": %s", first ? "[" : ",\n", row->start, row->len,
+           row->depth, map_bool(row, EXTENT_ALLOCATED),
+           map_bool(row, EXTENT_ZERO), map_bool(row, EXTENT_DATA),
+           map_bool(row, EXTENT_COMPRESSED));
+    if (row->flags & EXTENT_OFFSET_VALID) {
+        printf(", \"offset\": %" PRId64, row->offset);
+    }
+    printf("}");
+}
+
+static bool map_print(const MapArgs *a, const MapRow *row, bool first)
+{
+    if (a->output == IMG_OUTPUT_JSON) {
+        map_print_json(row, first);
+        return true;
+    }
+    return map_print_human(row);
+}
+
+/* ---- the run ---- */
+
+static int map_rows(Co *co, const MapArgs *a, Node *node)
+{
+    int64_t end = node->length;
+    MapRow row = { .start = a->start };
+    bool first = true;
+
+    if (a->max >= 0 && a->start < end) {
+        end = MIN(end, a->start + MIN(a->max, end - a->start));
+    }
+    while (row.start + row.len < end) {
+        int64_t off = row.start + row.len;
+        MapRow next;
+        int ret = map_get(co, node, off, MIN(end - off, GiB), &next);
+
+        if (ret < 0) {
+            error_report("Could not read file metadata: %s", strerror(-ret));
+            return 1;
+        }
+        if (map_continues(&row, &next)) {
+            row.len += next.len;
+            continue;
+        }
+        if (row.len > 0) {
+            if (!map_print(a, &row, first)) {
+                return 1;
+            }
+            first = false;
+        }
+        row = next;
+    }
+    return map_print(a, &row, first) ? 0 : 1;
+}
+
+int img_map(Co *co, int argc, char **argv)
+{
+    MapArgs a = { .max = -1 };
+    int ret = map_parse(co, &a, argc, argv);
+    Root *root;
+
+    if (ret >= 0) {
+        return ret;
+    }
+    if (!img_check_source(a.src.image_opts, a.src.format)) {
+        return 1;
+    }
+    root = img_open(co, &a.src);
+    if (!root) {
+        return 1;
+    }
+    if (a.output == IMG_OUTPUT_HUMAN) {
+        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
+               "File");
+    }
+    ret = map_rows(co, &a, root_node(root));
+    if (ret == 0 && a.output == IMG_OUTPUT_JSON) {
+        printf("]\n");
+    }
+    root_free(co, root);
+    return ret;
+}
