@@ -298,6 +298,33 @@ static void create_announce(const CreateRun *run)
     fflush(stdout);
 }
 
+/* Who asked for a size need not be told of tables. */
+static void create_explain_too_large(const CreateRun *run, Error **errp)
+{
+    bool clusters = create_list_has(run->list, "cluster_size");
+
+    if (!g_str_has_suffix(error_get_pretty(*errp), g_strerror(EFBIG))) {
+        return;
+    }
+    error_clear(errp);
+    error_setg(errp, "The image size is too large for file format '%s'%s",
+               run->drv->name,
+               clusters ? " (try using a larger cluster size)" : "");
+}
+
+static bool create_write(Co *co, CreateRun *run, Error **errp)
+{
+    ERRP_GUARD();
+    bool format = run->drv->kind == DRIVER_FORMAT && run->drv->image->create;
+    bool ok = format ? create_format(co, run, errp)
+                     : create_plain(co, run, errp);
+
+    if (!ok) {
+        create_explain_too_large(run, errp);
+    }
+    return ok;
+}
+
 bool create_image(Co *co, const char *filename, const char *fmt,
                   const char *backing, const char *backing_fmt,
                   const char *options, int64_t size, bool no_backing_check,
@@ -322,10 +349,7 @@ bool create_image(Co *co, const char *filename, const char *fmt,
         create_announce(&run);
     }
     create_round_size(&run);
-    if (run.drv->kind == DRIVER_FORMAT && run.drv->image->create) {
-        return create_format(co, &run, errp);
-    }
-    return create_plain(co, &run, errp);
+    return create_write(co, &run, errp);
 }
 
 bool create_print_help(const char *fmt, const char *filename, Error **errp)

@@ -29,30 +29,13 @@ int info_driver(Co *co, Node *node, BlockDriverInfo *ret)
     return -ENOTSUP;
 }
 
+/* A format's data file doesn't count, as in QEMU. */
 int64_t info_allocated_size(Co *co, Node *node)
 {
-    int64_t sum = 0;
-
     if (node->drv->allocated_size) {
         return node->drv->allocated_size(co, node);
     }
-    if (node->drv->kind == DRIVER_PROTOCOL) {
-        return -ENOTSUP;
-    }
-    for (guint i = 0; i < node->children->len; i++) {
-        Edge *e = g_ptr_array_index(node->children, i);
-        int64_t size;
-
-        if (e->role == ROLE_COW || e->role == ROLE_TARGET) {
-            continue;
-        }
-        size = info_allocated_size(co, e->child);
-        if (size < 0) {
-            return size;
-        }
-        sum += size;
-    }
-    return sum;
+    return node->file ? info_allocated_size(co, node->file->child) : -ENOTSUP;
 }
 
 /* ---- one image ---- */

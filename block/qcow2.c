@@ -475,14 +475,6 @@ static void qcow2_loop_enter(Node *node, Loop *loop)
     qcow2_cache_clean_arm(qcow2_state(node));
 }
 
-static int64_t qcow2_allocated_size(Co *co, Node *node)
-{
-    Node *file = node_skip_filters(node->file->child);
-
-    return file->drv->allocated_size ? file->drv->allocated_size(co, file) :
-           -ENOTSUP;
-}
-
 static int qcow2_probe(const uint8_t *buf, int len, const char *filename)
 {
     return len >= 8 && ldl_be_p(buf) == QCOW2_MAGIC &&
@@ -517,7 +509,6 @@ const BlockDriver qcow2_driver = {
     .limits = qcow2_limits,
     .info = qcow2_info,
     .specific_info = qcow2_specific_info,
-    .allocated_size = qcow2_allocated_size,
     .loop_leave = qcow2_loop_leave,
     .loop_enter = qcow2_loop_enter,
     .reopen = &reopen_ops,

@@ -202,7 +202,8 @@ struct BlockDriver {
     /* Fills in what `qemu-img info` shows. */
     int (*info)(Co *co, Node *node, BlockDriverInfo *ret);
     ImageInfoSpecific *(*specific_info)(Co *co, Node *node, Error **errp);
-    int64_t (*allocated_size)(Co *co, Node *node);     /* bytes or -errno */
+    /* Bytes or -errno; NULL: the file child's. */
+    int64_t (*allocated_size)(Co *co, Node *node);
     /* Around the graph's move to another loop, while it is quiet. */
     void (*loop_leave)(Node *node);
     void (*loop_enter)(Node *node, Loop *loop);

@@ -18,7 +18,7 @@ BlockStats *info_stats(Node *node);
 
 /* What the driver tells, a filter's and raw's file for it; -errno. */
 int info_driver(Co *co, Node *node, BlockDriverInfo *ret);
-/* Bytes of storage that the node takes, its backing file aside; -errno. */
+/* Bytes of storage that the node's file takes; -errno. */
 int64_t info_allocated_size(Co *co, Node *node);
 
 #endif
