@@ -146,6 +146,31 @@ static int backing_is_zero(Co *co, Node *node, int64_t off, int64_t len)
            status_is_zero(co, node->backing->child, off, end - off) == 1;
 }
 
+/* All of the subcluster at @start becomes zero if it is still unallocated;
+ * others may have written to the rest of it meanwhile. */
+static int zero_if_unallocated(Co *co, Node *node, int64_t start,
+                               ReqFlags flags)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t done;
+    Qcow2Map m;
+    int r;
+
+    co_mutex_lock(co, &s->meta);
+    do {
+        r = qcow2_map(co, node, start, s->sub_size, &m);
+    } while (r >= 0 && qcow2_alloc_wait(co, node, start, s->sub_size));
+    if (r >= 0 && m.type != QCOW2_MAP_UNALLOCATED &&
+        m.type != QCOW2_MAP_UNALLOCATED_HOST) {
+        r = -ENOTSUP;
+    }
+    if (r >= 0) {
+        r = zero_step(co, node, start, s->sub_size, flags, &done);
+    }
+    co_mutex_unlock(&s->meta);
+    return r;
+}
+
 /* Less than a subcluster. */
 static int zero_piece(Co *co, Node *node, int64_t off, int64_t len,
                       ReqFlags flags)
@@ -158,7 +183,7 @@ static int zero_piece(Co *co, Node *node, int64_t off, int64_t len,
     if (r < 0) {
         return r;
     }
-    if (m.len < len) {
+    if (m.len < len || (s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA)) {
         return -ENOTSUP;
     }
     switch (m.type) {
@@ -167,13 +192,13 @@ static int zero_piece(Co *co, Node *node, int64_t off, int64_t len,
         return 0;
     case QCOW2_MAP_UNALLOCATED:
     case QCOW2_MAP_UNALLOCATED_HOST:
-        if (!backing_is_zero(co, node, start, off - start) ||
+        if (s->hdr.version < 3 ||
+            !backing_is_zero(co, node, start, off - start) ||
             !backing_is_zero(co, node, off + len,
-                             start + s->sub_size - (off + len)) ||
-            s->hdr.version < 3) {
+                             start + s->sub_size - (off + len))) {
             return -ENOTSUP;
         }
-        return zero_range(co, node, start, s->sub_size, flags);
+        return zero_if_unallocated(co, node, start, flags);
     default:
         return -ENOTSUP;
     }
