@@ -363,9 +363,10 @@ static void cbw_child_perms(Node *node, const Edge *e, uint64_t perm,
                             uint64_t shared, uint64_t *need, uint64_t *share)
 {
     if (e->role == ROLE_TARGET) {
-        /* Readers of the target see the snapshot; nobody else may write. */
+        /* Writes are shared: the guest's disk may lie below the target, as its
+         * backing file. The length was compared once, at the beginning. */
         *need = PERM_WRITE;
-        *share = PERM_CONSISTENT_READ;
+        *share = PERM_ALL & ~PERM_RESIZE;
         return;
     }
     perm_default_filter(node, e, perm, shared, need, share);
