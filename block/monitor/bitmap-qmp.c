@@ -110,6 +110,10 @@ static DirtyBitmap *bitmap_add_on_loop(Co *co, Node *node,
         error_setg(errp, "Granularity must be power of 2 and at least 512");
         return NULL;
     }
+    if (bitmap_find(node, arg->name)) {
+        error_setg(errp, "Bitmap already exists: %s", arg->name);
+        return NULL;
+    }
     if (persistent &&
         !bitmap_can_store(co, node, arg->name, granularity, errp)) {
         return NULL;
