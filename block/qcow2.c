@@ -251,12 +251,8 @@ static bool begin_writing(Co *co, Node *node, OpenFlags flags, Error **errp)
     if (!clear_autoclear(co, node, errp)) {
         return false;
     }
-    if (s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) {
-        error_setg(errp, "Image is marked dirty: its refcounts must be "
-                   "repaired before it is written");
-        return false;
-    }
-    return true;
+    return !(s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) ||
+           qcow2_check_repair_on_open(co, node, errp);
 }
 
 static void free_state(Co *co, Node *node)
@@ -485,6 +481,7 @@ static const ImageOps image_ops = {
     .create_options = qcow2_create_options,
     .create = qcow2_create,
     .probe = qcow2_probe,
+    .check = qcow2_check,
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,
 };
@@ -513,5 +510,6 @@ const BlockDriver qcow2_driver = {
     .loop_enter = qcow2_loop_enter,
     .reopen = &reopen_ops,
     .image = &image_ops,
+    .snapshots = &qcow2_snapshot_ops,
     .bitmap_store = &qcow2_bitmap_store_ops,
 };

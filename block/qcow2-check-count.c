@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Counting references to host clusters: one counter a cluster of the file, as
+ * wide as the refcounts of the image need.
+ */
+#include "block/qcow2-check.h"
+
+int qcow2_check_count_init(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    c->file_len = io_length(co, c->node->file->child);
+    if (c->file_len < 0) {
+        return c->file_len;
+    }
+    c->n = qcow2_size_to_clusters(s, c->file_len);
+    /* What begins in the last cluster may end in the one behind. */
+    c->capacity = c->n + 2;
+    if (s->refcount_bits <= 16) {
+        c->counts16 = g_try_new0(uint16_t, c->capacity);
+    } else {
+        c->counts64 = g_try_new0(uint64_t, c->capacity);
+    }
+    return c->counts16 || c->counts64 ? 0 : -ENOMEM;
+}
+
+void qcow2_check_count_free(Qcow2Check *c)
+{
+    g_clear_pointer(&c->counts16, g_free);
+    g_clear_pointer(&c->counts64, g_free);
+}
+
+void qcow2_check_count_reset(Qcow2Check *c)
+{
+    if (c->counts16) {
+        memset(c->counts16, 0, c->capacity * sizeof(*c->counts16));
+    } else {
+        memset(c->counts64, 0, c->capacity * sizeof(*c->counts64));
+    }
+}
+
+uint64_t qcow2_check_count(const Qcow2Check *c, int64_t cluster)
+{
+    if (cluster >= c->capacity) {
+        return 0;
+    }
+    return c->counts16 ? c->counts16[cluster] : c->counts64[cluster];
+}
+
+void qcow2_check_set_count(Qcow2Check *c, int64_t cluster, uint64_t count)
+{
+    g_assert(cluster < c->capacity);
+    if (c->counts16) {
+        c->counts16[cluster] = count;
+    } else {
+        c->counts64[cluster] = count;
+    }
+}
+
+void qcow2_check_tell(Qcow2Check *c, bool mend, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (c->quiet) {
+        return;
+    }
+    fputs(mend ? "Repairing " : "ERROR ", stderr);
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+    if (mend) {
+        c->res->corruptions_fixed++;
+    } else {
+        c->res->corruptions++;
+    }
+}
+
+static void count_overflow(Qcow2Check *c, int64_t cluster)
+{
+    if (!c->quiet) {
+        fprintf(stderr, "ERROR: overflow cluster offset=0x%" PRIx64 "\n"
+                "Use qemu-img amend to increase the refcount entry width or "
+                "qemu-img convert to create a clean copy if the image cannot "
+                "be opened for writing\n",
+                cluster << qcow2_state(c->node)->cluster_bits);
+        c->res->corruptions++;
+    }
+}
+
+bool qcow2_check_refer(Qcow2Check *c, int64_t off, int64_t len)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t first, last;
+
+    if (len <= 0) {
+        return true;
+    }
+    if (off > c->file_len || off + len - c->file_len >= s->cluster_size) {
+        if (!c->quiet) {
+            fprintf(stderr, "ERROR: counting reference for region exceeding "
+                    "the end of the file by one cluster or more: offset "
+                    "0x%" PRIx64 " size 0x%" PRIx64 "\n", off, len);
+            c->res->corruptions++;
+        }
+        return false;
+    }
+    first = off >> s->cluster_bits;
+    last = (off + len - 1) >> s->cluster_bits;
+    for (int64_t i = first; i <= last; i++) {
+        uint64_t count = qcow2_check_count(c, i);
+
+        if (count == s->refcount_max) {
+            count_overflow(c, i);
+        } else {
+            qcow2_check_set_count(c, i, count + 1);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Checking the rest of the metadata: the snapshot table and what snapshots
+ * refer to, the bitmap directory, its tables and data, and the refcount
+ * structures.
+ */
+#include "block/qcow2-check.h"
+
+/* ---- snapshots ---- */
+
+/* More than there can be: cut in c->hdr, or the check ends. */
+static int snapshots_check_number(Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    uint32_t over;
+
+    if (s->hdr.nb_snapshots > QCOW2_MAX_SNAPSHOTS) {
+        over = s->hdr.nb_snapshots - QCOW2_MAX_SNAPSHOTS;
+        if (!c->fix.fix_errors) {
+            error_report("ERROR snapshot table too large\n"
+                         "You can force-remove all %" PRIu32 " overhanging "
+                         "snapshots with qemu-img check -r all", over);
+            return -EFBIG;
+        }
+        fprintf(stderr, "Discarding %" PRIu32 " overhanging snapshots\n",
+                over);
+        s->hdr.nb_snapshots = QCOW2_MAX_SNAPSHOTS;
+        c->res->corruptions_fixed++;
+        c->snapshots_changed = true;
+    }
+    if (!qcow2_header_table_fits(s->cluster_size, s->hdr.snapshots_offset,
+                                 s->hdr.nb_snapshots, 40)) {
+        error_report("ERROR snapshot table offset invalid");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* An entry that was read; may be mended in memory. */
+static int snapshots_check_entry(Qcow2Check *c, unsigned i, Qcow2Snapshot *sn)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    if (sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
+        if (!c->fix.fix_errors) {
+            error_report("ERROR failed to read the snapshot table: Too much "
+                         "extra metadata in snapshot table entry %u\n"
+                         "You can force-remove this extra metadata with "
+                         "qemu-img check -r all", i);
+            return -EFBIG;
+        }
+        fprintf(stderr, "Discarding too much extra metadata in snapshot table "
+                "entry %u (%" PRIu32 " > %d)\n", i, sn->extra_size,
+                QCOW2_MAX_SNAPSHOT_EXTRA);
+        c->res->corruptions_fixed++;
+        c->snapshots_changed = true;
+        sn->extra_size = QCOW2_MAX_SNAPSHOT_EXTRA;
+    }
+    if (s->hdr.version >= 3 && !qcow2_snapshot_is_complete(sn)) {
+        qcow2_check_tell(c, c->fix.fix_errors, "snapshot table entry %u is "
+                         "incomplete", i);
+        c->snapshots_changed |= c->fix.fix_errors;
+    }
+    return 0;
+}
+
+/* The table is longer than it may be: no entries from @i on. */
+static int snapshots_cut(Qcow2Check *c, unsigned i, uint32_t nb)
+{
+    if (!c->fix.fix_errors) {
+        error_report("ERROR failed to read the snapshot table: Snapshot table "
+                     "is too big\n"
+                     "You can force-remove all %" PRIu32 " overhanging "
+                     "snapshots with qemu-img check -r all", nb - i);
+        return -EFBIG;
+    }
+    fprintf(stderr, "Discarding %" PRIu32 " overhanging snapshots (snapshot "
+            "table is too big)\n", nb - i);
+    c->res->corruptions_fixed += nb - i;
+    c->snapshots_changed = true;
+    return 0;
+}
+
+static int snapshots_read(Co *co, Qcow2Check *c, Qcow2SnapshotReader *reader,
+                          uint32_t nb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int r;
+
+    for (unsigned i = 0; i < nb; i++) {
+        Qcow2Snapshot *sn = &s->snapshots[i];
+
+        r = qcow2_snapshot_reader_next(co, reader, sn);
+        if (r == -EFBIG && sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
+            r = snapshots_check_entry(c, i, sn);
+            return r < 0 ? r : snapshots_cut(c, i, nb);
+        }
+        if (r == -EFBIG) {
+            return snapshots_cut(c, i, nb);
+        }
+        if (r < 0) {
+            error_report("ERROR failed to read the snapshot table: %s",
+                         g_strerror(-r));
+            return r;
+        }
+        s->nb_snapshots++;
+        r = snapshots_check_entry(c, i, sn);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int qcow2_check_snapshot_table(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    Qcow2SnapshotReader *reader;
+    int r = snapshots_check_number(c);
+
+    if (r < 0) {
+        return r;
+    }
+    qcow2_snapshots_free(c->node);
+    s->snapshots = g_new0(Qcow2Snapshot, s->hdr.nb_snapshots + 1);
+    reader = qcow2_snapshot_reader_new(c->node);
+    r = snapshots_read(co, c, reader, s->hdr.nb_snapshots);
+    s->snapshots_bytes = qcow2_snapshot_reader_bytes(reader);
+    qcow2_snapshot_reader_free(reader);
+    return r;
+}
+
+int qcow2_check_snapshots(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    for (unsigned i = 0; i < s->nb_snapshots; i++) {
+        const Qcow2Snapshot *sn = &s->snapshots[i];
+        int r;
+
+        if (qcow2_in_cluster(s, sn->l1_offset)) {
+            qcow2_check_tell(c, false, "snapshot %s (%s) l1_offset=%#" PRIx64
+                             ": L1 table is not cluster aligned; snapshot "
+                             "table entry corrupted", sn->id, sn->name,
+                             sn->l1_offset);
+            c->lost = true;
+            continue;
+        }
+        if (sn->l1_size > QCOW2_MAX_L1_BYTES / 8) {
+            qcow2_check_tell(c, false, "snapshot %s (%s) l1_size=%#" PRIx32
+                             ": L1 table is too large; snapshot table entry "
+                             "corrupted", sn->id, sn->name, sn->l1_size);
+            c->lost = true;
+            continue;
+        }
+        if (sn->l1_offset > INT64_MAX / 2) {
+            qcow2_check_refer(c, INT64_MAX / 2, (int64_t)sn->l1_size * 8);
+            c->lost = true;
+            continue;
+        }
+        r = qcow2_check_l1(co, c, sn->l1_offset, sn->l1_size, false);
+        if (r < 0) {
+            return r;
+        }
+    }
+    qcow2_check_refer(c, s->hdr.snapshots_offset, s->snapshots_bytes);
+    return 0;
+}
+
+/* ---- bitmaps ---- */
+
+static bool bitmaps_are_there(Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    return s->ext.have_bitmaps &&
+           (s->hdr.autoclear & QCOW2_AUTOCLEAR_BITMAPS);
+}
+
+/* Whether a bitmap is whole, but for its content; with @refer its clusters are
+ * counted. Tells nothing itself. */
+static bool bitmap_is_whole(Co *co, Qcow2Check *c, const Qcow2BitmapEntry *e,
+                            bool refer)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint64_t *table = NULL;
+    bool whole = true;
+
+    if (e->problem ||
+        (int64_t)e->table_offset + (int64_t)e->table_size * 8 -
+        c->file_len >= s->cluster_size ||
+        qcow2_read_table(co, c->node, e->table_offset, e->table_size,
+                         &table) < 0) {
+        return false;
+    }
+    if (refer) {
+        qcow2_check_refer(c, e->table_offset, (int64_t)e->table_size * 8);
+    }
+    for (uint32_t i = 0; i < e->table_size; i++) {
+        int64_t off;
+
+        switch (qcow2_bitmap_table_decode(table[i], s->cluster_size, &off)) {
+        case QCOW2_BITMAP_INVALID:
+            whole = false;
+            break;
+        case QCOW2_BITMAP_DATA:
+            whole &= off + s->cluster_size - c->file_len < s->cluster_size;
+            if (refer) {
+                qcow2_check_refer(c, off, s->cluster_size);
+            }
+            break;
+        default:
+            break;
+        }
+    }
+    return whole;
+}
+
+static void bitmap_tell(Qcow2Check *c, bool mend, const Qcow2BitmapEntry *e)
+{
+    if (e->problem) {
+        qcow2_check_tell(c, mend, "%s", e->problem);
+    } else {
+        qcow2_check_tell(c, mend, "bitmap '%s': bitmap table corrupted",
+                         e->name);
+    }
+}
+
+int qcow2_check_bitmaps(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autoptr(GPtrArray) entries = NULL;
+    g_autoptr(Error) err = NULL;
+
+    if (!bitmaps_are_there(c)) {
+        return 0;
+    }
+    if (!qcow2_bitmap_dir_read(co, c->node, &entries, &err)) {
+        qcow2_check_tell(c, false, "%s", error_get_pretty(err));
+    }
+    if (s->ext.bitmaps_error) {
+        return 0;
+    }
+    qcow2_check_refer(c, s->ext.bitmap_dir_offset, s->ext.bitmap_dir_size);
+    for (guint i = 0; entries && i < entries->len; i++) {
+        const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
+
+        if (!bitmap_is_whole(co, c, e, true)) {
+            bitmap_tell(c, false, e);
+        }
+    }
+    return 0;
+}
+
+/* Writes the directory over the old one, which is not shorter, and the header
+ * after it. */
+static int bitmaps_rewrite(Co *co, Qcow2Check *c, const GPtrArray *entries)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = NULL;
+    size_t len = 0;
+    int r = 0;
+
+    buf = qcow2_bitmap_dir_encode(entries, &len);
+    g_assert(buf && (len == 0 || len <= s->ext.bitmap_dir_size));
+    if (len) {
+        r = io_pwrite_sync(co, c->node->file, s->ext.bitmap_dir_offset, len,
+                           buf, 0);
+    }
+    if (r < 0) {
+        return r;
+    }
+    error_clear(&s->ext.bitmaps_error);
+    s->ext.nb_bitmaps = entries->len;
+    s->ext.bitmap_dir_size = len;
+    s->ext.have_bitmaps = len > 0;
+    if (!len) {
+        s->hdr.autoclear &= ~QCOW2_AUTOCLEAR_BITMAPS;
+    }
+    r = qcow2_write_header(co, c->node);
+    return r < 0 ? r : io_flush(co, c->node->file->child);
+}
+
+int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c)
+{
+    g_autoptr(GPtrArray) entries = NULL;
+    g_autoptr(Error) err = NULL;
+    bool mend = false;
+
+    if (!bitmaps_are_there(c)) {
+        return 0;
+    }
+    if (!qcow2_bitmap_dir_read(co, c->node, &entries, &err)) {
+        qcow2_check_tell(c, true, "%s", error_get_pretty(err));
+        mend = true;
+    }
+    if (!entries) {
+        entries = g_ptr_array_new();
+    }
+    for (guint i = 0; i < entries->len;) {
+        const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
+
+        if (bitmap_is_whole(co, c, e, false)) {
+            i++;
+        } else {
+            bitmap_tell(c, true, e);
+            g_ptr_array_remove_index(entries, i);
+            mend = true;
+        }
+    }
+    return mend ? bitmaps_rewrite(co, c, entries) : 0;
+}
+
+/* ---- refcount structures ---- */
+
+/* Whether entry @i of the refcount table leads to a block in the file. */
+static bool reftable_entry_is_sane(Qcow2Check *c, int64_t i)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    uint64_t entry = s->reftable[i];
+    int64_t cluster = (entry & QCOW2_REFT_OFFSET_MASK) >> s->cluster_bits;
+
+    return entry && !(entry & QCOW2_REFT_RESERVED) &&
+           !qcow2_in_cluster(s, entry) && cluster < c->n;
+}
+
+static void reftable_check_entry(Qcow2Check *c, int64_t i)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    uint64_t entry = s->reftable[i];
+    int64_t cluster = (entry & QCOW2_REFT_OFFSET_MASK) >> s->cluster_bits;
+    uint64_t count;
+
+    if (!entry) {
+        return;
+    }
+    if (entry & QCOW2_REFT_RESERVED) {
+        qcow2_check_tell(c, false, "refcount table entry %" PRId64 " has "
+                         "reserved bits set", i);
+    } else if (qcow2_in_cluster(s, entry)) {
+        qcow2_check_tell(c, false, "refcount block %" PRId64 " is not cluster "
+                         "aligned; refcount table entry corrupted", i);
+    } else if (cluster >= c->n) {
+        qcow2_check_tell(c, c->fix.fix_errors, "refcount block %" PRId64
+                         " is outside image", i);
+    } else {
+        qcow2_check_refer(c, cluster << s->cluster_bits, s->cluster_size);
+        count = qcow2_check_count(c, cluster);
+        if (count == 1) {
+            return;
+        }
+        qcow2_check_tell(c, false, "refcount block %" PRId64 " refcount=%"
+                         PRIu64, i, count);
+    }
+    c->rebuild = true;
+}
+
+int qcow2_check_refcount_structures(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    if (!qcow2_check_refer(c, s->hdr.reftable_offset,
+                           (int64_t)s->hdr.reftable_clusters <<
+                           s->cluster_bits)) {
+        c->rebuild = true;
+        return 0;
+    }
+    for (int64_t i = 0; i < s->reftable_size; i++) {
+        reftable_check_entry(c, i);
+    }
+    return 0;
+}
+
+int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
+                                  uint8_t *buf, int64_t *first, int64_t *len)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t i = index >> s->refblock_bits;
+    int64_t off;
+    int r;
+
+    *first = i << s->refblock_bits;
+    *len = INT64_C(1) << s->refblock_bits;
+    if (i >= s->reftable_size || !reftable_entry_is_sane(c, i)) {
+        memset(buf, 0, s->cluster_size);
+        return 0;
+    }
+    off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
+    r = io_pread(co, c->node->file, off, s->cluster_size, buf, 0);
+    return r < 0 ? r : off;
+}

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * qemu-img check for qcow2 images.
+ *
+ *     1  count the references that everything in the image holds
+ *     2  compare with the refcounts on disk: leaks, corruptions
+ *     3  mend them (qcow2-repair.c), if asked to
+ *     4  compare the COPIED flags with the refcounts on disk
+ *
+ * All of it works on the disk, past the caches, which are written before and
+ * dropped afterwards. What is told is what QEMU tells, on stderr.
+ */
+#include "block/qcow2-check.h"
+
+/* ---- 1: references ---- */
+
+int qcow2_check_references(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int r;
+
+    qcow2_check_refer(c, 0, s->cluster_size);
+    r = qcow2_check_l1(co, c, s->hdr.l1_offset, s->hdr.l1_size, true);
+    if (r >= 0) {
+        r = qcow2_check_snapshots(co, c);
+    }
+    return r < 0 ? r : qcow2_check_bitmaps(co, c);
+}
+
+/* ---- 2: refcounts ---- */
+
+static void compare_cluster(Qcow2Check *c, int64_t i, uint64_t disk)
+{
+    uint64_t count = qcow2_check_count(c, i);
+
+    if (disk || count) {
+        c->highest = i;
+    }
+    if (disk == count) {
+        return;
+    }
+    if (disk == 0) {
+        c->rebuild = true;
+    }
+    fprintf(stderr, "%s cluster %" PRId64 " refcount=%" PRIu64
+            " reference=%" PRIu64 "\n", disk > count ? "Leaked" : "ERROR", i,
+            disk, count);
+    if (disk > count) {
+        c->res->leaks++;
+    } else {
+        c->res->corruptions++;
+    }
+}
+
+/* Big-endian 16 bits are what nearly all images have. */
+static void compare_block16(Qcow2Check *c, const uint8_t *buf, int64_t first,
+                            int64_t len)
+{
+    for (int64_t i = 0; i < len; i++) {
+        uint16_t disk = lduw_be_p(buf + i * 2);
+
+        if (disk != c->counts16[first + i]) {
+            compare_cluster(c, first + i, disk);
+        } else if (disk) {
+            c->highest = first + i;
+        }
+    }
+}
+
+static int compare_all(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    int64_t first, len;
+    int order = s->hdr.refcount_order;
+
+    c->highest = 0;
+    /* References may reach one cluster past the end of the file. */
+    for (int64_t i = 0; i < c->n + 1; i = first + len) {
+        int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+
+        if (off < 0) {
+            fprintf(stderr, "Can't get refcount for cluster %" PRId64 ": %s\n",
+                    i, g_strerror(-off));
+            c->res->check_errors++;
+            return off;
+        }
+        len = MIN(len, c->n + 1 - first);
+        if (order == 4) {
+            compare_block16(c, buf, first, len);
+            continue;
+        }
+        for (int64_t k = 0; k < len; k++) {
+            compare_cluster(c, first + k,
+                            qcow2_refcount_load(buf, order, k));
+        }
+    }
+    return 0;
+}
+
+/* The counts become what is on disk. */
+static int load_disk_counts(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    int64_t first, len;
+
+    for (int64_t i = 0; i < c->capacity; i = first + len) {
+        int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+
+        if (off < 0) {
+            return off;
+        }
+        for (int64_t k = 0; k < len && first + k < c->capacity; k++) {
+            qcow2_check_set_count(c, first + k,
+                                  qcow2_refcount_load(
+                                      buf, s->hdr.refcount_order, k));
+        }
+    }
+    return 0;
+}
+
+/* ---- 3: mending ---- */
+
+/* The file may have grown: count anew, for its length. */
+static int recount(Co *co, Qcow2Check *c)
+{
+    qcow2_check_count_free(c);
+    return qcow2_check_count_init(co, c);
+}
+
+static int mend_refcounts(Co *co, Qcow2Check *c, const CheckResult *found)
+{
+    int64_t corruptions = c->res->corruptions - found->corruptions;
+    int64_t leaks = c->res->leaks - found->leaks;
+    int r;
+
+    if (c->rebuild && c->fix.fix_errors) {
+        fprintf(stderr, "Rebuilding refcount structure\n");
+        r = qcow2_repair_rebuild(co, c);
+        if (r < 0) {
+            return r;
+        }
+        c->res->corruptions -= corruptions;
+        c->res->corruptions_fixed += corruptions;
+        if (!c->lost) {
+            c->res->leaks -= leaks;
+            c->res->leaks_fixed += leaks;
+        }
+        return recount(co, c);
+    }
+    if (c->rebuild && c->fix.fix_leaks) {
+        fprintf(stderr, "ERROR need to rebuild refcount structures\n");
+        return -EIO;
+    }
+    if (corruptions || leaks) {
+        CheckResult before = *c->res;
+
+        r = qcow2_repair_refcounts(co, c);
+        c->res->leaks -= c->res->leaks_fixed - before.leaks_fixed;
+        c->res->corruptions -= c->res->corruptions_fixed -
+                               before.corruptions_fixed;
+        return r;
+    }
+    return 0;
+}
+
+static int mend_snapshot_table(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int r;
+
+    if (!c->snapshots_changed) {
+        return 0;
+    }
+    co_mutex_lock(co, &s->meta);
+    qcow2_cache_drop_all(co, s->refblock_cache);
+    s->free_cursor = 0;
+    s->free_byte = 0;
+    r = qcow2_snapshots_write(co, c->node);
+    co_mutex_unlock(&s->meta);
+    if (r >= 0) {
+        r = qcow2_flush_metadata(co, c->node);
+    }
+    if (r >= 0) {
+        r = qcow2_refcount_write(co, c->node);
+    }
+    return r < 0 ? r : recount(co, c);
+}
+
+/* ---- all of it ---- */
+
+static int check_refcounts(Co *co, Qcow2Check *c)
+{
+    CheckResult found;
+    int r = qcow2_check_references(co, c);
+
+    /* From here on it is refcounts that are wrong, or their structures. */
+    found = *c->res;
+    if (r >= 0) {
+        r = qcow2_check_refcount_structures(co, c);
+    }
+    if (r >= 0) {
+        r = compare_all(co, c);
+    }
+    if (r >= 0 && (c->fix.fix_errors || c->fix.fix_leaks)) {
+        r = mend_refcounts(co, c, &found);
+    }
+    return r < 0 ? r : mend_snapshot_table(co, c);
+}
+
+static int check_all(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int r = qcow2_check_snapshot_table(co, c);
+
+    if (r >= 0) {
+        r = qcow2_check_count_init(co, c);
+    }
+    if (r >= 0 && c->fix.fix_errors) {
+        r = qcow2_check_mend_bitmaps(co, c);
+    }
+    if (r >= 0) {
+        r = check_refcounts(co, c);
+    }
+    c->res->image_end_offset = (c->highest + 1) << s->cluster_bits;
+    if (r >= 0) {
+        r = load_disk_counts(co, c);
+    }
+    return r < 0 ? r : qcow2_check_copied(co, c);
+}
+
+/* What is in memory is what is on disk again. */
+static int check_reload(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    uint64_t *l1;
+    int r;
+
+    co_mutex_lock(co, &s->meta);
+    qcow2_cache_drop_all(co, s->l2_cache);
+    qcow2_cache_drop_all(co, s->refblock_cache);
+    s->free_cursor = 0;
+    s->free_byte = 0;
+    r = qcow2_read_table(co, node, s->hdr.l1_offset, s->hdr.l1_size, &l1);
+    if (r >= 0) {
+        g_free(s->l1);
+        s->l1 = l1;
+        bitset_clear_all(s->l1_dirty);
+    }
+    qcow2_overlap_reset(s);
+    co_mutex_unlock(&s->meta);
+    return r;
+}
+
+static int check_write_caches(Co *co, Node *node)
+{
+    int r;
+
+    if (node->read_only || node->inactive) {
+        return 0;
+    }
+    r = qcow2_flush_metadata(co, node);
+    return r < 0 ? r : qcow2_refcount_write(co, node);
+}
+
+static int check_mark(Co *co, Node *node, const CheckResult *res)
+{
+    int r = io_flush(co, node->file->child);
+
+    if (r >= 0 && res->check_errors == 0 && res->corruptions == 0) {
+        r = qcow2_mark_clean(co, node);
+        if (r >= 0) {
+            r = qcow2_mark_consistent(co, node);
+        }
+    }
+    return r;
+}
+
+int qcow2_check(Co *co, Node *node, const CheckOptions *opts,
+                CheckResult *res)
+{
+    Qcow2State *s = qcow2_state(node);
+    bool mend = opts->fix_leaks || opts->fix_errors;
+    Qcow2Check c = { .node = node, .res = res, .fix = *opts };
+    int r, r2;
+
+    res->have_clusters = true;
+    res->total_clusters = qcow2_size_to_clusters(s, node->length);
+    r = check_write_caches(co, node);
+    if (r >= 0) {
+        r = check_all(co, &c);
+    }
+    qcow2_check_count_free(&c);
+    if (mend) {
+        r2 = check_reload(co, node);
+        r = r < 0 ? r : r2;
+    }
+    return r < 0 || !mend ? r : check_mark(co, node, res);
+}
+
+bool qcow2_check_repair_on_open(Co *co, Node *node, Error **errp)
+{
+    CheckOptions opts = { .fix_leaks = true, .fix_errors = true };
+    CheckResult res = { 0 };
+    int r = qcow2_check(co, node, &opts, &res);
+
+    if (r >= 0 && (res.corruptions || res.check_errors)) {
+        r = -EIO;
+    }
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Could not repair dirty image");
+    }
+    return r >= 0;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Mending refcounts, by what was counted.
+ *
+ * In place, where each cluster that is in use has some refcount: one refcount
+ * block is read, corrected and written at a time. From nothing, where it has
+ * none or the structures themselves are damaged: new blocks and a new table
+ * are written behind everything that is in the file, then the header is
+ * switched over; until then the old ones are as they were.
+ *
+ * If tables could not be read, nothing is given free: what seems to be unused
+ * may be what they led to.
+ */
+#include "block/qcow2-check.h"
+
+/* ---- in place ---- */
+
+/* What cluster @i with @disk references on disk shall have. */
+static uint64_t repair_target(const Qcow2Check *c, int64_t i, uint64_t disk)
+{
+    uint64_t count = qcow2_check_count(c, i);
+
+    if (count < disk) {
+        return c->fix.fix_leaks && !c->lost ? count : disk;
+    }
+    return c->fix.fix_errors ? count : disk;
+}
+
+/* Corrects the block in @buf; whether anything changed. */
+static bool repair_block(Qcow2Check *c, uint8_t *buf, int64_t first,
+                         int64_t len)
+{
+    int order = qcow2_state(c->node)->hdr.refcount_order;
+    bool changed = false;
+
+    for (int64_t i = 0; i < len && first + i < c->capacity; i++) {
+        uint64_t disk = qcow2_refcount_load(buf, order, i);
+        uint64_t count = repair_target(c, first + i, disk);
+
+        if (disk == count) {
+            continue;
+        }
+        fprintf(stderr, "Repairing cluster %" PRId64 " refcount=%" PRIu64
+                " reference=%" PRIu64 "\n", first + i, disk, count);
+        qcow2_refcount_store(buf, order, i, count);
+        if (count < disk) {
+            c->res->leaks_fixed++;
+        } else {
+            c->res->corruptions_fixed++;
+        }
+        changed = true;
+    }
+    return changed;
+}
+
+int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    int64_t first, len;
+
+    for (int64_t i = 0; i < c->n; i = first + len) {
+        int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+        int r = 0;
+
+        if (off < 0) {
+            return off;
+        }
+        if (off > 0 && repair_block(c, buf, first, len)) {
+            r = io_pwrite(co, c->node->file, off, s->cluster_size, buf, 0);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+    return io_flush(co, c->node->file->child);
+}
+
+/* ---- from nothing ---- */
+
+/* Where the new structures will be: [start, end) in clusters. */
+typedef struct Rebuild {
+    int64_t start, blocks, table_clusters, end;
+} Rebuild;
+
+static int rebuild_plan(Qcow2Check *c, Rebuild *rb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t before;
+
+    rb->start = c->n;
+    rb->blocks = 1;
+    rb->table_clusters = 1;
+    do {
+        before = rb->blocks;
+        rb->table_clusters = qcow2_size_to_clusters(s, rb->blocks * 8);
+        rb->end = rb->start + rb->blocks + rb->table_clusters;
+        rb->blocks = DIV_ROUND_UP(rb->end, INT64_C(1) << s->refblock_bits);
+    } while (rb->blocks != before);
+    return rb->table_clusters << s->cluster_bits > QCOW2_MAX_REFTABLE_BYTES ?
+           -EFBIG : 0;
+}
+
+/* Clusters that only the old structures were, and that are of nobody now. */
+static int rebuild_count(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    int64_t first, len;
+    int r;
+
+    c->quiet = true;
+    qcow2_check_count_reset(c);
+    r = qcow2_check_references(co, c);
+    c->quiet = false;
+    for (int64_t i = 0; r >= 0 && c->lost && i < c->n; i = first + len) {
+        int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+
+        for (int64_t k = 0; off > 0 && k < len && first + k < c->n; k++) {
+            uint64_t disk = qcow2_refcount_load(buf, s->hdr.refcount_order,
+                                                k);
+
+            if (disk > qcow2_check_count(c, first + k)) {
+                qcow2_check_set_count(c, first + k, disk);
+            }
+        }
+    }
+    return r;
+}
+
+static int rebuild_write_blocks(Co *co, Qcow2Check *c, const Rebuild *rb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    int64_t n = INT64_C(1) << s->refblock_bits;
+    int r = 0;
+
+    for (int64_t b = 0; b < rb->blocks && r >= 0; b++) {
+        memset(buf, 0, s->cluster_size);
+        for (int64_t k = 0; k < n && b * n + k < rb->end; k++) {
+            int64_t cluster = b * n + k;
+            uint64_t count = cluster < rb->start ?
+                             qcow2_check_count(c, cluster) : 1;
+
+            if (count) {
+                qcow2_refcount_store(buf, s->hdr.refcount_order, k, count);
+            }
+        }
+        r = io_pwrite(co, c->node->file,
+                      (rb->start + b) << s->cluster_bits, s->cluster_size,
+                      buf, 0);
+    }
+    return r;
+}
+
+static int rebuild_write_table(Co *co, Qcow2Check *c, const Rebuild *rb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t len = rb->table_clusters << s->cluster_bits;
+    g_autofree uint8_t *buf = g_malloc0(len);
+
+    for (int64_t b = 0; b < rb->blocks; b++) {
+        stq_be_p(buf + b * 8, (rb->start + b) << s->cluster_bits);
+    }
+    return io_pwrite_sync(co, c->node->file,
+                          (rb->start + rb->blocks) << s->cluster_bits, len,
+                          buf, 0);
+}
+
+/* The header leads to the new table; and so does what is in memory. */
+static int rebuild_switch(Co *co, Qcow2Check *c, const Rebuild *rb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t off = (rb->start + rb->blocks) << s->cluster_bits;
+    uint8_t field[12];
+    int r;
+
+    stq_be_p(field, off);
+    stl_be_p(field + 8, rb->table_clusters);
+    r = io_pwrite_sync(co, c->node->file, QCOW2_HDR_REFTABLE, sizeof(field),
+                       field, 0);
+    if (r < 0) {
+        return r;
+    }
+    co_mutex_lock(co, &s->meta);
+    qcow2_cache_drop_all(co, s->refblock_cache);
+    qcow2_refcount_close(c->node);
+    s->hdr.reftable_offset = off;
+    s->hdr.reftable_clusters = rb->table_clusters;
+    r = qcow2_refcount_init(co, c->node, NULL) ? 0 : -EIO;
+    qcow2_overlap_reset(s);
+    co_mutex_unlock(&s->meta);
+    return r;
+}
+
+int qcow2_repair_rebuild(Co *co, Qcow2Check *c)
+{
+    Rebuild rb;
+    int r = rebuild_count(co, c);
+
+    if (r >= 0) {
+        r = rebuild_plan(c, &rb);
+    }
+    if (r >= 0) {
+        r = rebuild_write_blocks(co, c, &rb);
+    }
+    if (r >= 0) {
+        r = rebuild_write_table(co, c, &rb);
+    }
+    return r < 0 ? r : rebuild_switch(co, c, &rb);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The snapshot table on disk. Its length is known only when all of its entries
+ * have been read, so it is read through a window that moves along.
+ */
+#include "block/qcow2-snapshot.h"
+
+#define READER_WINDOW (64 * KiB)
+
+struct Qcow2SnapshotReader {
+    Node *node;
+    int64_t off;                /* in the table, of the next entry */
+    uint8_t *buf;
+    int64_t buf_off, buf_len;   /* in the table, what buf holds */
+};
+
+Qcow2SnapshotReader *qcow2_snapshot_reader_new(Node *node)
+{
+    Qcow2SnapshotReader *r = g_new0(Qcow2SnapshotReader, 1);
+
+    r->node = node;
+    return r;
+}
+
+void qcow2_snapshot_reader_free(Qcow2SnapshotReader *r)
+{
+    if (r) {
+        g_free(r->buf);
+        g_free(r);
+    }
+}
+
+int64_t qcow2_snapshot_reader_bytes(const Qcow2SnapshotReader *r)
+{
+    return r->off;
+}
+
+/* At least @need bytes at r->off. */
+static int reader_fill(Co *co, Qcow2SnapshotReader *r, int64_t need)
+{
+    Qcow2State *s = qcow2_state(r->node);
+    int64_t len = MAX(need, READER_WINDOW);
+
+    g_free(r->buf);
+    r->buf = g_try_malloc(len);
+    r->buf_len = 0;
+    if (!r->buf) {
+        return -ENOMEM;
+    }
+    r->buf_off = r->off;
+    r->buf_len = len;
+    return io_pread(co, r->node->file, s->hdr.snapshots_offset + r->off, len,
+                    r->buf, 0);
+}
+
+int qcow2_snapshot_reader_next(Co *co, Qcow2SnapshotReader *r,
+                               Qcow2Snapshot *ret)
+{
+    Qcow2State *s = qcow2_state(r->node);
+    uint64_t need = 0, n = 0;
+    int64_t skip;
+    int err;
+
+    for (;;) {
+        skip = r->off - r->buf_off;
+        if (r->buf && skip < r->buf_len) {
+            n = qcow2_snapshot_decode(r->buf + skip, r->buf_len - skip,
+                                      s->hdr.size, ret, &need);
+        }
+        if (n) {
+            break;
+        }
+        if (r->off + need > QCOW2_MAX_SNAPSHOTS_BYTES) {
+            return -EFBIG;
+        }
+        err = reader_fill(co, r, need);
+        if (err < 0) {
+            return err;
+        }
+    }
+    if (r->off + n > QCOW2_MAX_SNAPSHOTS_BYTES) {
+        qcow2_snapshot_clear(ret);
+        return -EFBIG;
+    }
+    r->off += n;
+    return 1;
+}
+
+void qcow2_snapshots_free(Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    for (unsigned i = 0; i < s->nb_snapshots; i++) {
+        qcow2_snapshot_clear(&s->snapshots[i]);
+    }
+    g_clear_pointer(&s->snapshots, g_free);
+    s->nb_snapshots = 0;
+}
+
+static bool load_one(Co *co, Qcow2SnapshotReader *r, unsigned i,
+                     Qcow2Snapshot *sn, Error **errp)
+{
+    int ret = qcow2_snapshot_reader_next(co, r, sn);
+
+    if (ret == -EFBIG && sn->extra_size <= QCOW2_MAX_SNAPSHOT_EXTRA) {
+        error_setg(errp, "Snapshot table is too big");
+        return false;
+    }
+    if (ret == -EFBIG || sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
+        error_setg(errp, "Too much extra metadata in snapshot table entry %u",
+                   i);
+        error_append_hint(errp, "You can force-remove this extra metadata "
+                          "with qemu-img check -r all\n");
+        qcow2_snapshot_clear(sn);
+        return false;
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to read snapshot table");
+        return false;
+    }
+    return true;
+}
+
+bool qcow2_snapshots_load(Co *co, Node *node, bool relaxed, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    Qcow2SnapshotReader *r;
+    bool ok = true;
+
+    if (relaxed || !s->hdr.nb_snapshots) {
+        /* A check reads it by itself and tells what it finds. */
+        return true;
+    }
+    s->snapshots = g_new0(Qcow2Snapshot, s->hdr.nb_snapshots);
+    r = qcow2_snapshot_reader_new(node);
+    for (unsigned i = 0; ok && i < s->hdr.nb_snapshots; i++) {
+        ok = load_one(co, r, i, &s->snapshots[i], errp);
+        s->nb_snapshots += ok;
+    }
+    s->snapshots_bytes = qcow2_snapshot_reader_bytes(r);
+    qcow2_snapshot_reader_free(r);
+    if (!ok) {
+        qcow2_snapshots_free(node);
+    }
+    return ok;
+}
+
+/* ---- writing ---- */
+
+static uint8_t *snapshots_build(Node *node, int64_t *len)
+{
+    Qcow2State *s = qcow2_state(node);
+    uint8_t *buf, *p;
+
+    *len = 0;
+    for (unsigned i = 0; i < s->nb_snapshots; i++) {
+        *len += qcow2_snapshot_encoded_len(&s->snapshots[i]);
+    }
+    if (*len > QCOW2_MAX_SNAPSHOTS_BYTES) {
+        return NULL;
+    }
+    p = buf = g_malloc(MAX(*len, 1));
+    for (unsigned i = 0; i < s->nb_snapshots; i++) {
+        qcow2_snapshot_encode(&s->snapshots[i], p);
+        p += qcow2_snapshot_encoded_len(&s->snapshots[i]);
+    }
+    return buf;
+}
+
+/* The header's number and offset, in one sector: both or none. */
+static int snapshots_announce(Co *co, Node *node, uint32_t nb, int64_t off)
+{
+    Qcow2State *s = qcow2_state(node);
+    uint8_t field[12];
+    int r;
+
+    stl_be_p(field, nb);
+    stq_be_p(field + 4, off);
+    r = io_pwrite_sync(co, node->file, QCOW2_HDR_SNAPSHOTS, sizeof(field),
+                       field, 0);
+    if (r >= 0) {
+        s->hdr.nb_snapshots = nb;
+        s->hdr.snapshots_offset = off;
+    }
+    return r;
+}
+
+/* The table in clusters of its own, durable with its refcounts. */
+static int64_t snapshots_write_table(Co *co, Node *node, const uint8_t *buf,
+                                     int64_t len)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t off = qcow2_alloc_clusters(co, node, len);
+    int r;
+
+    if (off < 0) {
+        return off;
+    }
+    r = qcow2_overlap_check(co, node, 0, off, len, false);
+    if (r >= 0) {
+        r = io_pwrite(co, node->file, off, len, buf, 0);
+    }
+    if (r >= 0) {
+        co_mutex_unlock(&s->meta);
+        r = qcow2_refcount_barrier(co, node);
+        if (r >= 0) {
+            r = io_flush(co, node->file->child);
+        }
+        co_mutex_lock(co, &s->meta);
+    }
+    if (r < 0) {
+        qcow2_free_clusters(co, node, off, len, QCOW2_DISCARD_ALWAYS);
+        return r;
+    }
+    return off;
+}
+
+int qcow2_snapshots_write(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t old_off = s->hdr.snapshots_offset, old_len = s->snapshots_bytes;
+    int64_t len, off = 0;
+    g_autofree uint8_t *buf = NULL;
+    int r;
+
+    buf = snapshots_build(node, &len);
+    if (!buf) {
+        return -EFBIG;
+    }
+    if (len > 0) {
+        off = snapshots_write_table(co, node, buf, len);
+        if (off < 0) {
+            return off;
+        }
+    }
+    r = snapshots_announce(co, node, s->nb_snapshots, off);
+    if (r < 0) {
+        /* The disk may have either: the clusters stay taken. */
+        return r;
+    }
+    s->snapshots_bytes = len;
+    if (old_len > 0) {
+        qcow2_free_clusters(co, node, old_off, old_len,
+                            QCOW2_DISCARD_SNAPSHOT);
+    }
+    return 0;
+}
