@@ -14,6 +14,9 @@ int qcow2_info(Co *co, Node *node, BlockDriverInfo *ret)
 
     ret->cluster_size = s->cluster_size;
     ret->subcluster_size = s->sub_size;
+    ret->vm_state_offset = ROUND_UP(node->length,
+                                    INT64_C(1) << (s->cluster_bits +
+                                                   s->l2_bits));
     ret->is_dirty = s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY;
     ret->zeroes_new = true;
     if (s->hdr.l1_size > 0 && s->l1[0]) {

@@ -222,6 +222,7 @@ struct BlockDriver {
 struct BlockDriverInfo {
     int64_t cluster_size;       /* 0: none */
     int64_t subcluster_size;
+    int64_t vm_state_offset;    /* where a machine's state would begin; 0 */
     bool is_dirty;
     bool zeroes_new;            /* fresh space reads as zeroes */
 };
