@@ -280,7 +280,7 @@ static bool check_nodes(const BackupCommon *arg, Node *source, Node *target,
     }
     if (arg->has_compress && arg->compress &&
         !node_skip_filters(target)->drv->supports_compressed) {
-        error_setg(errp, "Compression is not supported for this drive");
+        error_setg(errp, "Compression is not supported for this drive %s", "");
         return false;
     }
     if (source->length != target->length) {

@@ -111,9 +111,12 @@ static bool perm_check_writable(const Node *node, uint64_t need,
     if (!(need & (PERM_WRITE | PERM_WRITE_UNCHANGED))) {
         return true;
     }
-    if (node->inactive || node->read_only) {
-        error_setg(errp, "%s block node '%s' cannot support read-write users",
-                   node->inactive ? "Inactive" : "Read-only", node->name);
+    if (node->inactive) {
+        error_setg(errp, "Block node is inactive");
+        return false;
+    }
+    if (node->read_only) {
+        error_setg(errp, "Block node is read-only");
         return false;
     }
     /* The last, partial unit could not be written as a whole. */

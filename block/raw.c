@@ -67,6 +67,8 @@ static bool raw_open(Co *co, Node *node, OpenFlags flags, Error **errp)
 {
     RawState *s = node->state;
 
+    /* Attaching asks what is shared, before the options have been read. */
+    s->size = -1;
     if (!open_child(co, node, "file", ROLE_PRIMARY, node->options->u.raw.file,
                     errp)) {
         return false;

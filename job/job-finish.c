@@ -106,6 +106,7 @@ static void finalize_one(Co *co, Job *job)
     if (job->drv->clean) {
         job->drv->clean(co, job);
     }
+    job_unblock_nodes(job);
     send_end_event(job);
     job_txn_remove(job);
     conclude(job);

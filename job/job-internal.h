@@ -31,6 +31,8 @@ void job_ask(Job *job, unsigned set, unsigned clear);
 void job_completed(Co *co, Job *job);
 void job_finalize_txn(Co *co, JobTxn *txn);
 void job_dismiss(Job *job);
+/* Lets go of the nodes that it keeps. */
+void job_unblock_nodes(Job *job);
 void job_cancel(Co *co, Job *job, bool force);
 
 #endif

@@ -104,8 +104,8 @@ static void nodes_release(Co *co, void *opaque)
     g_ptr_array_free(nodes, true);
 }
 
-/* Lets go of the nodes; the references go once the control lock is free. */
-static void job_unblock_nodes(Job *job)
+/* The references go once the control lock is free. */
+void job_unblock_nodes(Job *job)
 {
     for (guint i = 0; i < job->nodes->len; i++) {
         Node *node = g_ptr_array_index(job->nodes, i);

@@ -117,8 +117,7 @@ static void test_all_or_none(Co *co, void *arg)
     expect_refused(co, "[{'driver':'null-co','node-name':'d',"
                    "'read-only':true},{'driver':'null-co','node-name':'e',"
                    "'read-only':true}]",
-                   "Read-only block node 'e' cannot support read-write "
-                   "users");
+                   "Block node is read-only");
     g_assert_false(d->read_only || e->read_only);
     g_assert_false(d->options->has_read_only);
     expect_steps(2, 0, 2);
