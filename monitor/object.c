@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Objects by name. The values of an object's properties are a JSON object: the
+ * defaults of its type's table, then what the user has said. A change is made
+ * to a copy, checked and applied as a whole, and only then kept.
+ *
+ * What the properties of loops would tune (polling, batches, threads that stay
+ * in the pool) our loops do by themselves; values are checked and kept, so that
+ * managers find what they have set.
+ */
+#include "monitor/object.h"
+
+#include "util/id.h"
+#include "util/iothread.h"
+
+struct Object {
+    char *id;
+    ObjectType type;
+    json_t *values;
+};
+
+typedef struct ObjectClass {
+    const ObjectProperty *properties;
+    bool (*check)(const json_t *values, Error **errp);
+    /* Carries out @values; @first: the object is just being made. */
+    bool (*apply)(Co *co, Object *obj, const json_t *values, bool first,
+                  Error **errp);
+    bool (*remove)(Object *obj, Error **errp);
+} ObjectClass;
+
+static GPtrArray *objects;      /* of Object, in order; NULL: none yet */
+
+/* ---- loops ---- */
+
+static const ObjectProperty main_loop_properties[] = {
+    { "aio-max-batch", "int", "0" },
+    { "thread-pool-max", "int", "64" },
+    { "thread-pool-min", "int", "0" },
+    { NULL }
+};
+
+static const ObjectProperty iothread_properties[] = {
+    { "aio-max-batch", "int", "0" },
+    { "poll-grow", "int", "0" },
+    { "poll-max-ns", "int", "32768" },
+    { "poll-shrink", "int", "0" },
+    { "thread-pool-max", "int", "64" },
+    { "thread-pool-min", "int", "0" },
+    { NULL }
+};
+
+static bool loop_check(const json_t *values, Error **errp)
+{
+    int64_t n, min = 0, max = 0;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach((json_t *)values, key, value) {
+        if (!json_get_int64(value, &n) || n < 0) {
+            error_setg(errp, "%s value must be in range [0, %" PRId64 "]",
+                       key, INT64_MAX);
+            return false;
+        }
+    }
+    json_get_int64(json_object_get(values, "thread-pool-min"), &min);
+    json_get_int64(json_object_get(values, "thread-pool-max"), &max);
+    if (min > max || !max || max > INT_MAX) {
+        error_setg(errp, "bad thread-pool-min/thread-pool-max values");
+        return false;
+    }
+    return true;
+}
+
+static bool object_apply_iothread(Co *co, Object *obj, const json_t *values,
+                                  bool first, Error **errp)
+{
+    return !first || iothread_new(obj->id, errp);
+}
+
+static bool object_remove_iothread(Object *obj, Error **errp)
+{
+    return iothread_delete(iothread_find(obj->id), errp);
+}
+
+static bool object_apply_main_loop(Co *co, Object *obj, const json_t *values,
+                                   bool first, Error **errp)
+{
+    for (Object *o = object_next(NULL); first && o; o = object_next(o)) {
+        if (o->type == OBJECT_TYPE_MAIN_LOOP) {
+            error_setg(errp, "only one main-loop instance allowed");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool object_remove_main_loop(Object *obj, Error **errp)
+{
+    error_setg(errp, "object '%s' is in use, can not be deleted", obj->id);
+    return false;
+}
+
+/* ---- types ---- */
+
+static const ObjectClass classes[OBJECT_TYPE__MAX] = {
+    [OBJECT_TYPE_IOTHREAD] = {
+        iothread_properties, loop_check, object_apply_iothread,
+        object_remove_iothread,
+    },
+    [OBJECT_TYPE_MAIN_LOOP] = {
+        main_loop_properties, loop_check, object_apply_main_loop,
+        object_remove_main_loop,
+    },
+};
+
+const ObjectProperty *object_properties(ObjectType type)
+{
+    return classes[type].properties;
+}
+
+static json_t *object_defaults(ObjectType type)
+{
+    json_t *values = json_object();
+
+    for (const ObjectProperty *p = object_properties(type); p->name; p++) {
+        json_object_set_new(values, p->name,
+                            json_parse_str(p->value, &error_abort));
+    }
+    return values;
+}
+
+/* ---- names ---- */
+
+Object *object_find(const char *id)
+{
+    for (Object *obj = object_next(NULL); obj; obj = object_next(obj)) {
+        if (g_str_equal(obj->id, id)) {
+            return obj;
+        }
+    }
+    return NULL;
+}
+
+Object *object_next(Object *obj)
+{
+    guint i = 0;
+
+    if (!objects) {
+        return NULL;
+    }
+    if (obj && g_ptr_array_find(objects, obj, &i)) {
+        i++;
+    }
+    return i < objects->len ? g_ptr_array_index(objects, i) : NULL;
+}
+
+const char *object_id(const Object *obj)
+{
+    return obj->id;
+}
+
+ObjectType object_type(const Object *obj)
+{
+    return obj->type;
+}
+
+/* ---- life ---- */
+
+static void object_free(void *opaque)
+{
+    Object *obj = opaque;
+
+    json_decref(obj->values);
+    g_free(obj->id);
+    g_free(obj);
+}
+
+static bool object_check_id(const char *id, Error **errp)
+{
+    if (!id_wellformed(id)) {
+        id_set_malformed(errp, "id");
+        return false;
+    }
+    if (object_find(id)) {
+        error_setg(errp, "attempt to add duplicate property '%s' to object "
+                   "(type 'container')", id);
+        return false;
+    }
+    return true;
+}
+
+static bool object_stage(Co *co, Object *obj, json_t *values, bool first,
+                         Error **errp)
+{
+    const ObjectClass *cls = &classes[obj->type];
+
+    return (!cls->check || cls->check(values, errp)) &&
+           cls->apply(co, obj, values, first, errp);
+}
+
+bool object_add(Co *co, const ObjectOptions *opts, Error **errp)
+{
+    Object *obj;
+    json_t *said;
+
+    if (!object_check_id(opts->id, errp)) {
+        return false;
+    }
+    said = ObjectOptions_to_json(opts);
+    json_object_del(said, "qom-type");
+    json_object_del(said, "id");
+    obj = g_new0(Object, 1);
+    obj->id = g_strdup(opts->id);
+    obj->type = opts->qom_type;
+    obj->values = object_defaults(obj->type);
+    json_object_update(obj->values, said);
+    json_decref(said);
+    if (!object_stage(co, obj, obj->values, true, errp)) {
+        object_free(obj);
+        return false;
+    }
+    if (!objects) {
+        objects = g_ptr_array_new_with_free_func(object_free);
+    }
+    g_ptr_array_add(objects, obj);
+    return true;
+}
+
+bool object_del(const char *id, Error **errp)
+{
+    Object *obj = object_find(id);
+
+    if (!obj) {
+        error_setg(errp, "object '%s' not found", id);
+        return false;
+    }
+    if (!classes[obj->type].remove(obj, errp)) {
+        return false;
+    }
+    g_ptr_array_remove(objects, obj);
+    return true;
+}
+
+void object_del_all(void)
+{
+    while (objects && objects->len) {
+        guint last = objects->len - 1;
+        Object *obj = g_ptr_array_index(objects, last);
+
+        classes[obj->type].remove(obj, NULL);
+        g_ptr_array_remove_index(objects, last);
+    }
+    g_clear_pointer(&objects, g_ptr_array_unref);
+}
+
+/* ---- properties ---- */
+
+json_t *object_get(const Object *obj, const char *property)
+{
+    json_t *value = json_object_get(obj->values, property);
+
+    return value ? json_incref(value) : NULL;
+}
+
+static bool object_check_type(const json_t *old, const char *property,
+                              const json_t *value, Error **errp)
+{
+    bool number = json_qtype(old) == JSON_T_NUMBER;
+    int64_t n;
+
+    if (number && !json_get_int64(value, &n)) {
+        error_setg(errp, "Invalid parameter type for '%s', expected: integer",
+                   property);
+        return false;
+    }
+    if (!number && json_qtype(value) != JSON_T_STRING) {
+        error_setg(errp, "Invalid parameter type for '%s', expected: string",
+                   property);
+        return false;
+    }
+    return true;
+}
+
+bool object_set(Co *co, Object *obj, const char *property, json_t *value,
+                Error **errp)
+{
+    const json_t *old = json_object_get(obj->values, property);
+    json_t *values;
+
+    if (!object_check_type(old, property, value, errp)) {
+        return false;
+    }
+    values = json_copy(obj->values);
+    json_object_set(values, property, value);
+    if (!object_stage(co, obj, values, false, errp)) {
+        json_decref(values);
+        return false;
+    }
+    json_decref(obj->values);
+    obj->values = values;
+    return true;
+}
