@@ -97,7 +97,7 @@ bool qcow2_check_refer(Qcow2Check *c, int64_t off, int64_t len)
     if (len <= 0) {
         return true;
     }
-    if (off > c->file_len || off + len - c->file_len >= s->cluster_size) {
+    if (off + len - c->file_len >= s->cluster_size) {
         if (!c->quiet) {
             fprintf(stderr, "ERROR: counting reference for region exceeding "
                     "the end of the file by one cluster or more: offset "

@@ -318,11 +318,9 @@ int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c)
 static bool reftable_entry_is_sane(Qcow2Check *c, int64_t i)
 {
     Qcow2State *s = qcow2_state(c->node);
-    uint64_t entry = s->reftable[i];
-    int64_t cluster = (entry & QCOW2_REFT_OFFSET_MASK) >> s->cluster_bits;
+    int64_t off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
 
-    return entry && !(entry & QCOW2_REFT_RESERVED) &&
-           !qcow2_in_cluster(s, entry) && cluster < c->n;
+    return off && !qcow2_in_cluster(s, off) && off >> s->cluster_bits < c->n;
 }
 
 static void reftable_check_entry(Qcow2Check *c, int64_t i)
@@ -338,7 +336,7 @@ static void reftable_check_entry(Qcow2Check *c, int64_t i)
     if (entry & QCOW2_REFT_RESERVED) {
         qcow2_check_tell(c, false, "refcount table entry %" PRId64 " has "
                          "reserved bits set", i);
-    } else if (qcow2_in_cluster(s, entry)) {
+    } else if (qcow2_in_cluster(s, entry & QCOW2_REFT_OFFSET_MASK)) {
         qcow2_check_tell(c, false, "refcount block %" PRId64 " is not cluster "
                          "aligned; refcount table entry corrupted", i);
     } else if (cluster >= c->n) {
@@ -389,4 +387,24 @@ int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
     off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
     r = io_pread(co, c->node->file, off, s->cluster_size, buf, 0);
     return r < 0 ? r : off;
+}
+
+int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
+                           uint64_t *ret)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = NULL;
+    int64_t first, len, off;
+
+    if (cluster < c->capacity) {
+        *ret = qcow2_check_count(c, cluster);
+        return 0;
+    }
+    buf = g_malloc(s->cluster_size);
+    off = qcow2_check_read_refblock(co, c, cluster, buf, &first, &len);
+    if (off < 0) {
+        return off;
+    }
+    *ret = qcow2_refcount_load(buf, s->hdr.refcount_order, cluster - first);
+    return 0;
 }

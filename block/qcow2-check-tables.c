@@ -198,6 +198,8 @@ static bool walk_l1_entry(TableWalk *w, uint64_t entry)
                          "%" PRIx64, entry);
     }
     if (!off) {
+        /* An entry, but its place is gone. */
+        c->lost = true;
         return false;
     }
     if (qcow2_in_cluster(s, off)) {
@@ -305,22 +307,24 @@ static void copied_set(uint8_t *p, uint64_t entry, bool copied)
     stq_be_p(p, copied ? entry | QCOW2_COPIED : entry & ~QCOW2_COPIED);
 }
 
-static void copied_entry(TableWalk *w, int index)
+static int copied_entry(Co *co, TableWalk *w, int index)
 {
     Qcow2Check *c = w->c;
     Qcow2State *s = qcow2_state(c->node);
     int at = index * s->l2_entry_size;
     uint64_t entry = ldq_be_p(w->l2 + at);
     int64_t off = entry & QCOW2_OFFSET_MASK;
-    uint64_t count;
+    uint64_t count = 1;
+    int r = 0;
 
     if ((entry & QCOW2_COMPRESSED_FLAG) || !off) {
-        return;
+        return 0;
     }
-    count = s->external_data ? 1 : qcow2_check_count(c, off >>
-                                                        s->cluster_bits);
-    if ((count == 1) == !!(entry & QCOW2_COPIED)) {
-        return;
+    if (!s->external_data) {
+        r = qcow2_check_disk_count(co, c, off >> s->cluster_bits, &count);
+    }
+    if (r < 0 || (count == 1) == !!(entry & QCOW2_COPIED)) {
+        return r;
     }
     qcow2_check_tell(c, c->fix.fix_errors, "OFLAG_COPIED data cluster: "
                      "l2_entry=%" PRIx64 " refcount=%" PRIu64, entry, count);
@@ -331,6 +335,7 @@ static void copied_entry(TableWalk *w, int index)
         }
         w->dirty_to = at + s->l2_entry_size;
     }
+    return 0;
 }
 
 static int copied_l2(Co *co, TableWalk *w, int64_t off, uint8_t *table)
@@ -341,26 +346,35 @@ static int copied_l2(Co *co, TableWalk *w, int64_t off, uint8_t *table)
     w->l2 = table;
     w->dirty_from = w->dirty_to = 0;
     for (int i = 0; i < 1 << s->l2_bits; i++) {
-        copied_entry(w, i);
+        int r = copied_entry(co, w, i);
+
+        if (r < 0) {
+            return r;
+        }
     }
     return walk_write_back(co, w);
 }
 
 /* An L1 entry: its flag in @l1, which is written later; whether its table can
  * be walked. */
-static bool copied_l1_entry(Qcow2Check *c, uint64_t *l1, uint32_t i,
+static bool copied_l1_entry(Co *co, Qcow2Check *c, uint64_t *l1, uint32_t i,
                             bool *changed)
 {
     Qcow2State *s = qcow2_state(c->node);
     uint64_t entry = l1[i];
     int64_t off = entry & QCOW2_OFFSET_MASK;
-    uint64_t count = off ? qcow2_check_count(c, off >> s->cluster_bits) : 0;
+    bool mend = c->fix.fix_errors && off;
+    uint64_t count = 0;
 
+    if (off && qcow2_check_disk_count(co, c, off >> s->cluster_bits,
+                                      &count) < 0) {
+        return false;
+    }
     if (entry && (count == 1) != !!(entry & QCOW2_COPIED)) {
-        qcow2_check_tell(c, c->fix.fix_errors, "OFLAG_COPIED L2 cluster: "
+        qcow2_check_tell(c, mend, "OFLAG_COPIED L2 cluster: "
                          "l1_index=%" PRIu32 " l1_entry=%" PRIx64
                          " refcount=%" PRIu64, i, entry, count);
-        if (c->fix.fix_errors) {
+        if (mend) {
             l1[i] = count == 1 ? entry | QCOW2_COPIED
                                : entry & ~QCOW2_COPIED;
             *changed = true;
@@ -384,7 +398,7 @@ int qcow2_check_copied(Co *co, Qcow2Check *c)
     for (uint32_t i = 0; i < s->hdr.l1_size && r >= 0;) {
         uint32_t n = 0, run = walk_run(s, l1, i, s->hdr.l1_size, max);
 
-        while (n < run && copied_l1_entry(c, l1, i + n, &changed)) {
+        while (n < run && copied_l1_entry(co, c, l1, i + n, &changed)) {
             n++;
         }
         if (n) {

@@ -72,12 +72,13 @@ static int compare_all(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
-    int64_t first, len;
+    int64_t first, len, end = c->n;
     int order = s->hdr.refcount_order;
 
     c->highest = 0;
     /* References may reach one cluster past the end of the file. */
-    for (int64_t i = 0; i < c->n + 1; i = first + len) {
+    end += qcow2_check_count(c, end) > 0;
+    for (int64_t i = 0; i < end; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
 
         if (off < 0) {
@@ -86,7 +87,7 @@ static int compare_all(Co *co, Qcow2Check *c)
             c->res->check_errors++;
             return off;
         }
-        len = MIN(len, c->n + 1 - first);
+        len = MIN(len, end - first);
         if (order == 4) {
             compare_block16(c, buf, first, len);
             continue;

@@ -79,6 +79,11 @@ int qcow2_check_references(Co *co, Qcow2Check *c);
 int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
                                   uint8_t *buf, int64_t *first, int64_t *len);
 
+/* The refcount on disk of any cluster, also of one past the file's end, in
+ * the counts of load_disk_counts() or read. */
+int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
+                           uint64_t *ret);
+
 /* ---- qcow2-repair.c ---- */
 
 /* Makes the refcounts on disk the counts. Prints each. */

@@ -89,7 +89,8 @@ static int rebuild_plan(Qcow2Check *c, Rebuild *rb)
     Qcow2State *s = qcow2_state(c->node);
     int64_t before;
 
-    rb->start = c->n;
+    /* Something may end in the cluster behind the file. */
+    rb->start = c->n + (qcow2_check_count(c, c->n) > 0);
     rb->blocks = 1;
     rb->table_clusters = 1;
     do {
@@ -102,11 +103,76 @@ static int rebuild_plan(Qcow2Check *c, Rebuild *rb)
            -EFBIG : 0;
 }
 
-/* Clusters that only the old structures were, and that are of nobody now. */
+/* A cluster of the old structures. */
+typedef struct OldCluster {
+    int64_t cluster;
+    uint64_t count;             /* with the old structures themselves */
+} OldCluster;
+
+static int old_cluster_cmp(gconstpointer a, gconstpointer b)
+{
+    const OldCluster *x = a, *y = b;
+
+    return x->cluster < y->cluster ? -1 : x->cluster > y->cluster;
+}
+
+static void old_clusters_add(Qcow2Check *c, GArray *old, int64_t off,
+                             int64_t len)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    for (int64_t at = off; at < off + len; at += s->cluster_size) {
+        OldCluster o = { at >> s->cluster_bits, 0 };
+
+        o.count = qcow2_check_count(c, o.cluster);
+        if (o.count) {
+            g_array_append_val(old, o);
+        }
+    }
+}
+
+/* What the old structures take, in order. */
+static GArray *old_clusters(Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    GArray *old = g_array_new(false, false, sizeof(OldCluster));
+
+    old_clusters_add(c, old, s->hdr.reftable_offset,
+                     (int64_t)s->hdr.reftable_clusters << s->cluster_bits);
+    for (int64_t i = 0; i < s->reftable_size; i++) {
+        int64_t off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
+
+        if (off && !qcow2_in_cluster(s, off)) {
+            old_clusters_add(c, old, off, s->cluster_size);
+        }
+    }
+    g_array_sort(old, old_cluster_cmp);
+    return old;
+}
+
+/* Those that nothing else refers to are free now. */
+static void old_clusters_tell(Qcow2Check *c, const GArray *old)
+{
+    int64_t last = -1;
+
+    for (guint i = 0; i < old->len; i++) {
+        const OldCluster *o = &g_array_index(old, OldCluster, i);
+        uint64_t now = qcow2_check_count(c, o->cluster);
+
+        if (o->cluster != last && now < o->count) {
+            fprintf(stderr, "Repairing cluster %" PRId64 " refcount=%" PRIu64
+                    " reference=%" PRIu64 "\n", o->cluster, o->count, now);
+        }
+        last = o->cluster;
+    }
+}
+
+/* The references without those of the old structures. */
 static int rebuild_count(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autoptr(GArray) old = old_clusters(c);
     int64_t first, len;
     int r;
 
@@ -114,6 +180,9 @@ static int rebuild_count(Co *co, Qcow2Check *c)
     qcow2_check_count_reset(c);
     r = qcow2_check_references(co, c);
     c->quiet = false;
+    if (r >= 0) {
+        old_clusters_tell(c, old);
+    }
     for (int64_t i = 0; r >= 0 && c->lost && i < c->n; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
 
