@@ -437,6 +437,7 @@ Node *cbw_append(Co *co, Node *source, Node *target,
     bool ok;
 
     if (!cbw) {
+        error_prepend(errp, "Could not create node: ");
         return NULL;
     }
     ((CbwState *)cbw->state)->timeout_ns = settings->timeout_ns;
