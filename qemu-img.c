@@ -28,6 +28,13 @@ static const ImgCommand commands[] = {
     { "compare", img_compare,
       SOURCE "[-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] "
       "filename1 filename2" },
+    { "convert", img_convert,
+      SOURCE "[--target-image-opts] [--target-is-zero] [--bitmaps "
+      "[--skip-broken-bitmaps]] [-U] [-C] [-c] [-p] [-q] [-n] [-f fmt] "
+      "[-t cache] [-T src_cache] [-O output_fmt] [-B backing_file "
+      "[-F backing_fmt]] [-o options] [-l snapshot_param] [-S sparse_size] "
+      "[-r rate_limit] [-m num_coroutines] [-W] [--salvage] filename "
+      "[filename2 [...]] output_filename" },
     { "create", img_create,
       "[--object objectdef] [-q] [-f fmt] [-b backing_file "
       "[-F backing_fmt]] [-u] [-o options] filename [size]" },

@@ -352,6 +352,41 @@ bool create_image(Co *co, const char *filename, const char *fmt,
     return create_write(co, &run, errp);
 }
 
+bool create_image_sized(Co *co, const char *filename, const char *fmt,
+                        const char *backing, const char *backing_fmt,
+                        const char *options, int64_t size, Error **errp)
+{
+    g_autoptr(CreateList) list = NULL;
+    CreateRun run = { .filename = filename, .size = size };
+
+    control_assert();
+    if (!create_find_drivers(&run, fmt, errp)) {
+        return false;
+    }
+    list = create_list_new(run.drv, run.protocol);
+    run.list = list;
+    if ((options && !create_list_parse(list, options, errp)) ||
+        !create_take_backing(&run, backing, backing_fmt, errp) ||
+        !create_settle_size(co, &run, false, errp)) {
+        return false;
+    }
+    create_round_size(&run);
+    return create_write(co, &run, errp);
+}
+
+bool create_check_options(const BlockDriver *drv, const char *filename,
+                          const char *options, Error **errp)
+{
+    const BlockDriver *protocol = create_find_protocol(filename, errp);
+    g_autoptr(CreateList) list = NULL;
+
+    if (!protocol) {
+        return false;
+    }
+    list = create_list_new(drv, protocol);
+    return !options || create_list_parse(list, options, errp);
+}
+
 bool create_print_help(const char *fmt, const char *filename, Error **errp)
 {
     g_autoptr(CreateList) list = NULL;

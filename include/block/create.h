@@ -23,6 +23,17 @@ bool create_image(Co *co, const char *filename, const char *fmt,
                   const char *options, int64_t size, bool no_backing_check,
                   bool quiet, Error **errp);
 
+/* The same without a word, of just this @size whatever -o says, and without a
+ * look at the backing file: for qemu-img convert. */
+bool create_image_sized(Co *co, const char *filename, const char *fmt,
+                        const char *backing, const char *backing_fmt,
+                        const char *options, int64_t size, Error **errp);
+
+/* Whether @options (NULL: none) can be given for a new image of this format
+ * under this name; values are not checked further than by their type. */
+bool create_check_options(const BlockDriver *drv, const char *filename,
+                          const char *options, Error **errp);
+
 /* The file below of a new image: truncated if it is there. */
 bool create_file(Co *co, const char *filename, int64_t size, Error **errp);
 

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * qemu-img convert, in three files: convert.c reads the arguments, opens and
+ * creates; convert-copy.c copies; convert-bitmaps.c carries bitmaps over.
+ */
+#ifndef TOOLS_IMG_CONVERT_H
+#define TOOLS_IMG_CONVERT_H
+
+#include "tools/img/img.h"
+#include "util/ratelimit.h"
+
+#define CONVERT_MAX_WORKERS 16
+/* The most that a worker reads at once. */
+#define CONVERT_BUFFER (2 * MiB)
+
+typedef struct ConvertSource {
+    Root *root;
+    int64_t start;              /* in the joined disk */
+    int64_t len;                /* what there is to read */
+    int64_t span;               /* with the padding to whole sectors */
+} ConvertSource;
+
+typedef struct ConvertCopy {
+    /* Set by convert.c. */
+    ConvertSource *sources;
+    int n_sources;
+    Root *target;
+    int64_t total;              /* length of the joined disk */
+    int64_t min_sparse;         /* 0: everything is written */
+    int64_t cluster_size;       /* of the target; 1 if it has none */
+    int64_t backing_len;        /* of the target's backing file; -1: none */
+    bool target_is_zero;        /* it reads as zeroes where it has no backing */
+    bool compressed, in_order, copy_range, salvage, quiet;
+    int n_workers;
+    RateLimit limit;
+    ImgProgress *progress;
+
+    /* Private to convert-copy.c. */
+    CoMutex lock;               /* of next and the question for its status */
+    int64_t next;               /* nobody has taken what begins here */
+    int64_t written;            /* in order: up to here; else: bytes */
+    CoQueue turn;               /* who waits for `written` */
+    int ret;                    /* the first error; it has been reported */
+} ConvertCopy;
+
+/* Copies all; 0, or -errno after a complaint. Suspends. */
+int convert_copy(Co *co, ConvertCopy *c);
+
+/* ---- convert-bitmaps.c ---- */
+
+/* Whether all persistent bitmaps of @src can be copied; complains. */
+bool convert_check_bitmaps(Node *src, bool skip_broken);
+/* Copies them (the target must be writable and open for nothing else); false
+ * after a complaint. Control lock; suspends. */
+bool convert_copy_bitmaps(Co *co, Node *src, Node *target, bool skip_broken);
+
+#endif
