@@ -80,8 +80,8 @@ typedef struct CreatePlan {
     Root *file, *data;          /* data: NULL without a data file */
 } CreatePlan;
 
-static bool create_check_cluster_size(uint64_t cluster_size, bool extended_l2,
-                                      Error **errp)
+bool qcow2_create_check_cluster_size(uint64_t cluster_size, bool extended_l2,
+                                     Error **errp)
 {
     if (!is_power_of_2(cluster_size) ||
         cluster_size < 1 << QCOW2_MIN_CLUSTER_BITS ||
@@ -183,7 +183,7 @@ static bool create_check(CreatePlan *p, Error **errp)
     }
     if (!create_check_version(o, extl2, "Extended L2 entries are only "
                               "supported with", errp) ||
-        !create_check_cluster_size(cluster_size, extl2, errp) ||
+        !qcow2_create_check_cluster_size(cluster_size, extl2, errp) ||
         !create_check_backing(p, errp) ||
         !create_check_version(o, o->has_lazy_refcounts && o->lazy_refcounts,
                               "Lazy refcounts only supported with", errp) ||
@@ -262,6 +262,11 @@ static bool create_plan_layout(CreatePlan *p, Error **errp)
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not resize image: Failed to grow "
                          "the L1 table");
+        return false;
+    }
+    if (!qcow2_layout_fits(l)) {
+        error_setg_errno(errp, EFBIG, "Could not resize image: Failed to "
+                         "preallocate");
         return false;
     }
     p->hdr.l1_size = l->l1_entries;

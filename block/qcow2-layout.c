@@ -52,9 +52,6 @@ int qcow2_layout_plan(Qcow2Layout *l)
     l->l1_clusters = DIV_ROUND_UP(l->l1_entries * 8, cluster_size);
     l->guest_clusters = l->mapped ? DIV_ROUND_UP(l->size, cluster_size) : 0;
     l->l2_tables = DIV_ROUND_UP(l->guest_clusters, layout_l2_entries(l));
-    if (l->guest_clusters > LAYOUT_MAX_CLUSTERS(l)) {
-        return -EFBIG;
-    }
     l->refblocks = 1;
     do {
         l->reftable_clusters = DIV_ROUND_UP(l->refblocks * 8, cluster_size);
@@ -62,11 +59,13 @@ int qcow2_layout_plan(Qcow2Layout *l)
         blocks = l->refblocks;
         l->refblocks = DIV_ROUND_UP(l->end, layout_refblock_entries(l));
     } while (l->refblocks != blocks);
-    if (l->reftable_clusters * cluster_size > QCOW2_MAX_REFTABLE_BYTES ||
-        l->end > LAYOUT_MAX_CLUSTERS(l)) {
-        return -EFBIG;
-    }
     return 0;
+}
+
+bool qcow2_layout_fits(const Qcow2Layout *l)
+{
+    return l->reftable_clusters << l->cluster_bits <=
+           QCOW2_MAX_REFTABLE_BYTES && l->end <= LAYOUT_MAX_CLUSTERS(l);
 }
 
 int64_t qcow2_layout_metadata_len(const Qcow2Layout *l)

@@ -27,8 +27,10 @@ typedef struct Qcow2Layout {
     int64_t end;                /* the first cluster that is not in use */
 } Qcow2Layout;
 
-/* Fills in the second half. -EFBIG: more than the format's limits allow. */
+/* Fills in the second half. -EFBIG: the L1 table would be too large. */
 int qcow2_layout_plan(Qcow2Layout *l);
+/* The other tables, and host offsets, are within the format's limits. */
+bool qcow2_layout_fits(const Qcow2Layout *l);
 
 /* The length in bytes of all that is before the data. */
 int64_t qcow2_layout_metadata_len(const Qcow2Layout *l);

@@ -482,6 +482,7 @@ static const ImageOps image_ops = {
     .create = qcow2_create,
     .probe = qcow2_probe,
     .check = qcow2_check,
+    .measure = qcow2_measure,
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,
 };

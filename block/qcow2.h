@@ -585,6 +585,9 @@ int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
 
 extern const CreateOption qcow2_create_options[];
 bool qcow2_create(Co *co, BlockdevCreateOptions *opts, Error **errp);
+/* A power of two within the limits, large enough for subclusters. */
+bool qcow2_create_check_cluster_size(uint64_t cluster_size, bool extended_l2,
+                                     Error **errp);
 BlockMeasureInfo *qcow2_measure(Co *co, const json_t *opts, Node *source,
                                 Error **errp);
 bool qcow2_amend(Co *co, Node *node, const json_t *opts, bool force,
