@@ -43,6 +43,12 @@ static const ImgCommand commands[] = {
     { "map", img_map,
       SOURCE "[-f fmt] [--start-offset=offset] [--max-length=len] "
       "[--output=ofmt] [-U] filename" },
+    { "rebase", img_rebase,
+      SOURCE "[-U] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] "
+      "-b backing_file [-F backing_fmt] filename" },
+    { "resize", img_resize,
+      SOURCE "[-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename "
+      "[+ | -]size" },
 };
 
 static const ImgCommand *find_command(const char *name)
