@@ -203,16 +203,18 @@ static int block_fill_new(Co *co, Node *node, int64_t off, int64_t self)
 
 /*
  * Makes sure that cluster @index has a block. 1 if one was made, which took a
- * cluster of those it covers; 0 if it was there.
+ * cluster of those it covers, or if the table has moved, which took some, too;
+ * 0 if it was there.
  */
 static int block_ensure(Co *co, Node *node, int64_t index)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t i = index >> s->refblock_bits;
     int64_t self = i << s->refblock_bits, off;
+    bool moved = i >= s->reftable_size;
     int r;
 
-    if (i >= s->reftable_size) {
+    if (moved) {
         r = qcow2_reftable_grow(co, node, i + 1);
         if (r < 0) {
             return r;
@@ -223,7 +225,7 @@ static int block_ensure(Co *co, Node *node, int64_t index)
         return r;
     }
     if (off) {
-        return 0;
+        return moved;
     }
     if (self == 0) {
         qcow2_signal_corruption(co, node, true, -1, -1, "Preventing invalid "
