@@ -156,6 +156,9 @@ static int l2_make(Co *co, Node *node, int64_t off, int64_t old)
     r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, new, s->cluster_size,
                             false);
     if (r >= 0) {
+        r = qcow2_reserve_table(co, node, new);
+    }
+    if (r >= 0) {
         r = l2_fill_new(co, node, new, old);
     }
     if (r < 0) {

@@ -11,9 +11,10 @@
  * would cover are free; a new one is put at the first cluster that it covers
  * and counts itself.
  *
- * Nothing here waits for the disk but to read: counts change in the cache, new
- * blocks are linked in the table in memory, and qcow2_refcount_barrier()
- * brings them down in order: blocks, flush, table, flush.
+ * Nothing here waits for the disk but to read, and to reserve the space of a new
+ * block: counts change in the cache, new blocks are linked in the table in
+ * memory, and qcow2_refcount_barrier() brings them down in order: blocks,
+ * flush, table, flush.
  *
  * All but the barrier is called with `meta`. Freeing in two steps is in
  * qcow2-free.c, moving the table in qcow2-refcount-grow.c.
@@ -238,7 +239,10 @@ static int block_ensure(Co *co, Node *node, int64_t index)
     if (r < 0) {
         return r;
     }
-    r = block_fill_new(co, node, off, self);
+    r = qcow2_reserve_table(co, node, off);
+    if (r >= 0) {
+        r = block_fill_new(co, node, off, self);
+    }
     if (r < 0) {
         qcow2_cache_drop(co, s->refblock_cache, off, s->cluster_size);
         return r;

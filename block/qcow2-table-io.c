@@ -62,6 +62,15 @@ int qcow2_read_table(Co *co, Node *node, int64_t off, int64_t entries,
     return 0;
 }
 
+int qcow2_reserve_table(Co *co, Node *node, int64_t off)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree void *zeroes = g_try_malloc0(s->cluster_size);
+
+    return zeroes ? io_pwrite(co, node->file, off, s->cluster_size, zeroes, 0)
+                  : -ENOMEM;
+}
+
 int qcow2_write_table(Co *co, Node *node, int ignore, int64_t off,
                       int64_t entries, const uint64_t *table)
 {

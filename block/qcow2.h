@@ -260,6 +260,10 @@ bool qcow2_validate_table(const Qcow2State *s, uint64_t off, uint64_t entries,
  * has been checked before. */
 int qcow2_read_table(Co *co, Node *node, int64_t off, int64_t entries,
                      uint64_t **ret);
+/* Writes zeroes to the cluster that a new table will be brought down to later:
+ * if the storage is full, it has to be told now, while nothing depends on the
+ * table, and not when what was acknowledged does. */
+int qcow2_reserve_table(Co *co, Node *node, int64_t off);
 /* Writes one, after an overlap check against all sections but @ignore. */
 int qcow2_write_table(Co *co, Node *node, int ignore, int64_t off,
                       int64_t entries, const uint64_t *table);
