@@ -433,6 +433,7 @@ Node *cbw_append(Co *co, Node *source, Node *target,
                  const CbwSettings *settings, Error **errp)
 {
     Node *cbw = open_options(co, cbw_options(source, target, settings), errp);
+    Loop *home = co_loop(co);
     Transaction *tran;
     bool ok;
 
@@ -445,6 +446,7 @@ Node *cbw_append(Co *co, Node *source, Node *target,
     ok = graph_insert_filter(co, tran, cbw, source, errp) &&
          graph_check_one(tran, cbw, errp);
     tran_finalize(co, tran, ok);
+    co_move(co, home);
     if (!ok) {
         node_unref(co, cbw);
         return NULL;
@@ -454,12 +456,14 @@ Node *cbw_append(Co *co, Node *source, Node *target,
 
 void cbw_drop(Co *co, Node *cbw)
 {
+    Loop *home = co_loop(co);
     Transaction *tran = tran_new();
     bool ok = graph_replace_node(co, tran, cbw, cbw->file->child,
                                  &error_abort) &&
               graph_check_one(tran, cbw, &error_abort);
 
     tran_finalize(co, tran, ok);
+    co_move(co, home);
     node_unref(co, cbw);
 }
 

@@ -2,7 +2,8 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * The copy-before-write filter as the backup job uses it: put on top of a node
- * for the time of the job. Control lock; the graph is drained by these.
+ * for the time of the job. Control lock; the graph is drained by these, which
+ * come out on the loop that they were called on.
  */
 #ifndef BLOCK_COPY_BEFORE_WRITE_H
 #define BLOCK_COPY_BEFORE_WRITE_H
