@@ -415,17 +415,27 @@ static void reopen_commit(Co *co, ReopenState *st)
 {
     Node *node = st->node;
     Qcow2State *s = qcow2_state(node);
-    g_autofree Reopen *ro = st->opaque;
-    Error *err = NULL;
+    Reopen *ro = st->opaque;
 
     qcow2_cache_clean_stop(s);
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refblock_cache);
     make_caches(node, &ro->options);
     set_options(s, &ro->options, ro->writable);
+}
+
+/* The file can be written now. What fails here keeps the image from being
+ * written (bitmaps_unmarked, or its dirty bit). */
+static void reopen_commit_post(Co *co, ReopenState *st)
+{
+    Node *node = st->node;
+    g_autofree Reopen *ro = st->opaque;
+    Error *err = NULL;
+
     if (ro->writable && !ro->was_writable &&
         (!begin_writing(co, node, st->flags, &err) ||
          !qcow2_load_bitmaps(co, node, &err))) {
+        qcow2_state(node)->bitmaps_unmarked = true;
         error_reportf_err(err, "%s: Failed to make dirty bitmaps writable: ",
                           node->name);
     }
@@ -448,6 +458,7 @@ static void reopen_abort(Co *co, ReopenState *st)
 static const ReopenOps reopen_ops = {
     .prepare = reopen_prepare,
     .commit = reopen_commit,
+    .commit_post = reopen_commit_post,
     .abort = reopen_abort,
 };
 

@@ -83,6 +83,26 @@ static const TransactionOps reopen_entry_ops = {
     .clean = g_free,
 };
 
+/* Everything is as it will be, down to the files' permissions. */
+static void reopen_post_commit(Co *co, void *opaque)
+{
+    ReopenRun *run = opaque;
+
+    for (guint i = 0; i < run->entries->len; i++) {
+        ReopenEntry *e = g_ptr_array_index(run->entries, i);
+        const ReopenOps *ops = e->st.node->drv->reopen;
+
+        if (e->prepared && ops->commit_post) {
+            co_move(co, e->st.node->loop);
+            ops->commit_post(co, &e->st);
+        }
+    }
+}
+
+static const TransactionOps reopen_post_ops = {
+    .commit = reopen_post_commit,
+};
+
 /* ---- queue ---- */
 
 static ReopenEntry *reopen_find(const ReopenRun *run, const Node *node)
@@ -366,8 +386,12 @@ static bool reopen_prepare_all(ReopenRun *run, Error **errp)
         }
         g_ptr_array_add(nodes, e->st.node);
     }
-    return graph_check(run->tran, (Node *const *)nodes->pdata, nodes->len,
-                       errp);
+    if (!graph_check(run->tran, (Node *const *)nodes->pdata, nodes->len,
+                     errp)) {
+        return false;
+    }
+    tran_add(run->tran, &reopen_post_ops, run);
+    return true;
 }
 
 static bool reopen_queue_named(ReopenRun *run, const BlockdevOptions *opts,

@@ -51,6 +51,8 @@ typedef struct ReopenOps {
      * still has its old options and flags; commit finds the new ones. */
     bool (*prepare)(Co *co, ReopenState *st, Transaction *tran, Error **errp);
     void (*commit)(Co *co, ReopenState *st);
+    /* After all commits, when the children can be written. Optional. */
+    void (*commit_post)(Co *co, ReopenState *st);
     void (*abort)(Co *co, ReopenState *st);
 } ReopenOps;
 
