@@ -11,6 +11,7 @@ typedef struct ChardevOptions {
     const char *id;
     const char *backend;        /* one of chardev_backends */
     bool server, wait;
+    int64_t reconnect;          /* seconds; 0: connect once */
     SockAddr addr;
 } ChardevOptions;
 

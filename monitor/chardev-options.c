@@ -32,7 +32,7 @@ static const struct {
     { "nodelay", OPTION_BOOL, true },
     { "path", OPTION_STR, true },
     { "port", OPTION_STR, true },
-    { "reconnect", OPTION_NUM, false },
+    { "reconnect", OPTION_NUM, true },
     { "server", OPTION_BOOL, true },
     { "signal", OPTION_BOOL, true },
     { "telnet", OPTION_BOOL, false },
@@ -213,12 +213,18 @@ static bool parse_socket(ChardevOptions *opts, const json_t *json,
 
     opts->server = get_bool(json, "server", false);
     opts->wait = opts->server && get_bool(json, "wait", true);
+    opts->reconnect = get_num(json, "reconnect");
     if (!parse_address(&opts->addr, json, errp)) {
         return false;
     }
     if (!opts->server && get_str(json, "wait")) {
         error_setg(errp, "'wait' option is incompatible with socket in "
                    "client connect mode");
+        return false;
+    }
+    if (opts->server && opts->reconnect) {
+        error_setg(errp, "'reconnect' option is incompatible with socket in "
+                   "server listen mode");
         return false;
     }
     if (tls) {

@@ -3,8 +3,9 @@
 /*
  * Devices by name, and who waits at them.
  *
- *     listening    an acceptor coroutine for each listening socket
- *     connected    `ready` holds the one client there will ever be
+ *     listening       an acceptor coroutine for each listening socket
+ *     connected       `ready` holds the one client there will ever be
+ *     reconnecting    a dialer coroutine connects, and again after the end
  *
  * A client is handed to the user as soon as there is a user and the client
  * before has gone (`busy`). The options are read in chardev-options.c.
@@ -24,19 +25,30 @@ typedef struct Acceptor {
     Co *co;                     /* NULL: not started, or ended */
 } Acceptor;
 
+/* Connects again and again; NULL where nobody has asked for that. */
+typedef struct Dialer {
+    Chardev *chr;
+    json_t *json;               /* owns what addr refers to */
+    SockAddr addr;
+    int64_t pause_ns;
+    CoSleep pause;
+    Co *co;                     /* as an acceptor's */
+} Dialer;
+
 struct Chardev {
     char *id;
     const char *backend;
     Acceptor *acceptors;
     int n_acceptors;
+    Dialer *dialer;
     char *unlink_path;          /* absolute; NULL: none */
     Channel *ready;             /* connected, but nobody has asked for it */
     ChardevClientFn *fn;
     void *opaque;
     bool busy;                  /* has a client */
     bool stopping;
-    int running;                /* acceptors */
-    CoQueue idle;               /* acceptors, while it is busy */
+    int running;                /* acceptors, dialer */
+    CoQueue idle;               /* they, while it is busy */
     CoQueue ended;              /* chardev_remove_all() */
 };
 
@@ -101,6 +113,13 @@ static int chardev_accept(Co *co, Acceptor *acc)
     return -1;
 }
 
+static void chardev_wait_idle(Co *co, Chardev *chr)
+{
+    while (chr->busy && !chr->stopping) {
+        co_queue_wait(co, &chr->idle);
+    }
+}
+
 static void chardev_acceptor(Co *co, void *opaque)
 {
     Acceptor *acc = opaque;
@@ -112,9 +131,7 @@ static void chardev_acceptor(Co *co, void *opaque)
         if (!chr->busy) {
             fd = chardev_accept(co, acc);
         }
-        while (chr->busy && !chr->stopping) {
-            co_queue_wait(co, &chr->idle);
-        }
+        chardev_wait_idle(co, chr);
         if (fd >= 0 && chr->stopping) {
             close(fd);
         } else if (fd >= 0) {
@@ -124,6 +141,54 @@ static void chardev_acceptor(Co *co, void *opaque)
     acc->co = NULL;
     chr->running--;
     co_queue_wake_all(&chr->ended);
+}
+
+/* Tells of a failure once, until it has worked again. */
+static void chardev_dial(Co *co, Dialer *d, bool *told)
+{
+    Error *err = NULL;
+    int fd = sock_connect(co, &d->addr, &err);
+
+    if (fd >= 0) {
+        *told = false;
+        chardev_serve(d->chr, channel_new_fd(fd));
+        chardev_wait_idle(co, d->chr);
+    } else if (*told || d->chr->stopping) {
+        error_free(err);
+    } else {
+        *told = true;
+        error_prepend(&err, "Unable to connect character device %s: ",
+                      d->chr->id);
+        warn_report_err(err);
+    }
+}
+
+static void chardev_dialer(Co *co, void *opaque)
+{
+    Dialer *d = opaque;
+    bool told = false;
+
+    while (!d->chr->stopping) {
+        chardev_dial(co, d, &told);
+        if (!d->chr->stopping) {
+            co_sleep_ns(co, &d->pause, d->pause_ns);
+        }
+    }
+    d->co = NULL;
+    d->chr->running--;
+    co_queue_wake_all(&d->chr->ended);
+}
+
+static void chardev_start_dialer(Chardev *chr, const ChardevOptions *opts,
+                                 const json_t *json)
+{
+    chr->dialer = g_new(Dialer, 1);
+    *chr->dialer = (Dialer) {
+        .chr = chr,
+        .json = json_incref((json_t *)json),
+        .addr = opts->addr,
+        .pause_ns = MIN(opts->reconnect, INT_MAX) * INT64_C(1000000000),
+    };
 }
 
 bool chardev_use(Chardev *chr, ChardevClientFn *fn, void *opaque,
@@ -143,6 +208,10 @@ bool chardev_use(Chardev *chr, ChardevClientFn *fn, void *opaque,
 
         chr->running++;
         acc->co = co_spawn(loop_main(), chardev_acceptor, acc);
+    }
+    if (chr->dialer) {
+        chr->running++;
+        chr->dialer->co = co_spawn(loop_main(), chardev_dialer, chr->dialer);
     }
     return true;
 }
@@ -208,12 +277,17 @@ static bool chardev_listen(Co *co, Chardev *chr, const ChardevOptions *opts,
 }
 
 static bool chardev_open_socket(Co *co, Chardev *chr,
-                                const ChardevOptions *opts, Error **errp)
+                                const ChardevOptions *opts,
+                                const json_t *json, Error **errp)
 {
     int fd;
 
     if (opts->server) {
         return chardev_listen(co, chr, opts, errp);
+    }
+    if (opts->reconnect) {
+        chardev_start_dialer(chr, opts, json);
+        return true;
     }
     fd = sock_connect(co, &opts->addr, errp);
     if (fd < 0) {
@@ -244,6 +318,10 @@ static void chardev_free(void *opaque)
     if (chr->unlink_path) {
         unlink(chr->unlink_path);
     }
+    if (chr->dialer) {
+        json_decref(chr->dialer->json);
+        g_free(chr->dialer);
+    }
     channel_free(chr->ready);
     g_free(chr->unlink_path);
     g_free(chr->acceptors);
@@ -255,22 +333,21 @@ bool chardev_add(Co *co, const json_t *json, Error **errp)
 {
     ChardevOptions opts;
     Chardev *chr;
-    bool ok;
+    bool is_stdio, ok;
 
     if (!chardev_options_parse(&opts, json, errp)) {
         return false;
     }
-    if (chardev_find(opts.id)) {
-        error_setg(errp, "attempt to add duplicate property '%s' to object "
-                   "(type 'container')", opts.id);
+    is_stdio = g_str_equal(opts.backend, "stdio");
+    if (chardev_find(opts.id) && !(is_stdio && stdio_taken)) {
+        error_setg(errp, "duplicate yank instance");
         return false;
     }
     chr = g_new0(Chardev, 1);
     chr->id = g_strdup(opts.id);
     chr->backend = opts.backend;
-    ok = g_str_equal(opts.backend, "stdio")
-         ? chardev_open_stdio(chr, errp)
-         : chardev_open_socket(co, chr, &opts, errp);
+    ok = is_stdio ? chardev_open_stdio(chr, errp)
+                  : chardev_open_socket(co, chr, &opts, json, errp);
     if (!ok) {
         chardev_free(chr);
         return false;
@@ -289,6 +366,10 @@ static void chardev_stop(Co *co, Chardev *chr)
         if (chr->acceptors[i].co) {
             co_io_cancel(chr->acceptors[i].co);
         }
+    }
+    if (chr->dialer && chr->dialer->co) {
+        co_io_cancel(chr->dialer->co);
+        co_sleep_wake(&chr->dialer->pause);
     }
     co_queue_wake_all(&chr->idle);
     while (chr->running) {

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
-/* Monitors by name: they bring clients and sessions together. */
+/* Monitors bring clients and sessions together. */
 
 #include "monitor/monitor.h"
 
 #include "monitor/chardev.h"
 #include "session.h"
-#include "util/id.h"
 
 typedef struct Monitor {
-    char *id;
     Chardev *chr;
     bool pretty;
 } Monitor;
@@ -17,14 +15,6 @@ typedef struct Monitor {
 static GPtrArray *monitors;     /* of Monitor; NULL: none */
 static bool quit_requested;
 static Co *quit_waiter;
-
-static void monitor_free(void *opaque)
-{
-    Monitor *mon = opaque;
-
-    g_free(mon->id);
-    g_free(mon);
-}
 
 static void monitor_client_gone(void *opaque)
 {
@@ -40,31 +30,11 @@ static void monitor_client(Channel *ch, void *opaque)
     session_start(ch, mon->pretty, monitor_client_gone, mon);
 }
 
-static bool monitor_check_id(const char *id, Error **errp)
-{
-    if (!id_wellformed(id)) {
-        id_set_malformed(errp, "id");
-        return false;
-    }
-    for (guint i = 0; monitors && i < monitors->len; i++) {
-        const Monitor *mon = g_ptr_array_index(monitors, i);
-
-        if (g_strcmp0(mon->id, id) == 0) {
-            error_setg(errp, "Duplicate ID '%s' for mon", id);
-            return false;
-        }
-    }
-    return true;
-}
-
 bool monitor_add(const MonitorOptions *opts, Error **errp)
 {
     Chardev *chr = chardev_find(opts->chardev);
     Monitor *mon;
 
-    if (opts->id && !monitor_check_id(opts->id, errp)) {
-        return false;
-    }
     if (!chr) {
         error_setg(errp, "chardev \"%s\" not found", opts->chardev);
         return false;
@@ -74,15 +44,14 @@ bool monitor_add(const MonitorOptions *opts, Error **errp)
         return false;
     }
     mon = g_new0(Monitor, 1);
-    mon->id = g_strdup(opts->id);
     mon->chr = chr;
     mon->pretty = opts->has_pretty && opts->pretty;
     if (!chardev_use(chr, monitor_client, mon, errp)) {
-        monitor_free(mon);
+        g_free(mon);
         return false;
     }
     if (!monitors) {
-        monitors = g_ptr_array_new_with_free_func(monitor_free);
+        monitors = g_ptr_array_new_with_free_func(g_free);
     }
     g_ptr_array_add(monitors, mon);
     return true;

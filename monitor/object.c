@@ -2,8 +2,8 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * Objects by name. The values of an object's properties are a JSON object: the
- * defaults of its type's table, then what the user has said. A change is made
- * to a copy, checked and applied as a whole, and only then kept.
+ * defaults of its type's table (null: none), then what the user has said. A
+ * change is made to a copy, checked and applied as a whole, and only then kept.
  *
  * What the properties of loops would tune (polling, batches, threads that stay
  * in the pool) our loops do by themselves; values are checked and kept, so that
@@ -13,6 +13,7 @@
 
 #include "util/id.h"
 #include "util/iothread.h"
+#include "util/secret.h"
 
 struct Object {
     char *id;
@@ -101,6 +102,59 @@ static bool object_remove_main_loop(Object *obj, Error **errp)
     return false;
 }
 
+/* ---- secrets ---- */
+
+static const ObjectProperty secret_properties[] = {
+    { "data", "string", "null" },
+    { "file", "string", "null" },
+    { "format", "QCryptoSecretFormat", "\"raw\"" },
+    { "iv", "string", "null" },
+    { "keyid", "string", "null" },
+    { NULL }
+};
+
+static bool object_check_secret(const json_t *values, Error **errp)
+{
+    const char *format = json_string_value(json_object_get(values, "format"));
+
+    if (QCryptoSecretFormat_parse(format, -1, NULL) < 0) {
+        error_setg(errp, "Parameter 'format' does not accept value '%s'",
+                   format);
+        return false;
+    }
+    return true;
+}
+
+static const char *secret_value(const json_t *values, const char *key)
+{
+    return json_get_string(json_object_get(values, key));
+}
+
+static bool object_apply_secret(Co *co, Object *obj, const json_t *values,
+                                bool first, Error **errp)
+{
+    SecretSource src = {
+        .data = secret_value(values, "data"),
+        .file = secret_value(values, "file"),
+        .keyid = secret_value(values, "keyid"),
+        .iv = secret_value(values, "iv"),
+        .base64 = g_str_equal(secret_value(values, "format"), "base64"),
+    };
+    Object *key = src.keyid ? object_find(src.keyid) : NULL;
+
+    if (key && key->type != OBJECT_TYPE_SECRET) {
+        error_setg(errp, "Object with id '%s' is not a secret", src.keyid);
+        return false;
+    }
+    return secret_load(co, obj->id, &src, errp);
+}
+
+static bool object_remove_secret(Object *obj, Error **errp)
+{
+    secret_forget(obj->id);
+    return true;
+}
+
 /* ---- types ---- */
 
 static const ObjectClass classes[OBJECT_TYPE__MAX] = {
@@ -111,6 +165,10 @@ static const ObjectClass classes[OBJECT_TYPE__MAX] = {
     [OBJECT_TYPE_MAIN_LOOP] = {
         main_loop_properties, loop_check, object_apply_main_loop,
         object_remove_main_loop,
+    },
+    [OBJECT_TYPE_SECRET] = {
+        secret_properties, object_check_secret, object_apply_secret,
+        object_remove_secret,
     },
 };
 
@@ -260,7 +318,9 @@ json_t *object_get(const Object *obj, const char *property)
 {
     json_t *value = json_object_get(obj->values, property);
 
-    return value ? json_incref(value) : NULL;
+    /* A string that nobody has given reads as "". */
+    return json_is_null(value) ? json_string("")
+                               : value ? json_incref(value) : NULL;
 }
 
 static bool object_check_type(const json_t *old, const char *property,

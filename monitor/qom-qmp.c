@@ -42,6 +42,8 @@ static const QomType types[] = {
     { "event-loop-base", "object", .abstract = true, .user_creatable = true },
     { "iothread", "event-loop-base", .user_creatable = true },
     { "main-loop", "event-loop-base", .user_creatable = true },
+    { "secret", "secret_common", .user_creatable = true },
+    { "secret_common", "object", .abstract = true, .user_creatable = true },
     { "user-creatable", "interface", .abstract = true,
       .user_creatable = true },
 };
@@ -290,6 +292,8 @@ bool qmp_qom_list_properties(Co *co, const char *typename,
     type = ObjectType_parse(typename, -1, NULL);
     if (g_str_equal(typename, "event-loop-base")) {
         type = OBJECT_TYPE_MAIN_LOOP;
+    } else if (g_str_equal(typename, "secret_common")) {
+        type = OBJECT_TYPE_SECRET;
     }
     if (type >= 0) {
         append_properties(&tail, object_properties(type));

@@ -29,6 +29,7 @@ static const char usage[] =
 "  --chardev socket,id=ID,path=PATH[,server=on|off][,wait=on|off]\n"
 "  --chardev socket,id=ID,host=HOST,port=PORT[,to=PORT][,server=on|off]\n"
 "             [,wait=on|off][,ipv4=on|off][,ipv6=on|off]\n"
+"  --chardev socket,id=ID,path=PATH|host=HOST,port=PORT[,reconnect=SECONDS]\n"
 "  --chardev socket,id=ID,fd=NUMBER[,server=on|off][,wait=on|off]\n"
 "  --chardev stdio,id=ID\n"
 "                    where a monitor finds its clients\n"
