@@ -8,6 +8,7 @@
  * long as it lives.
  */
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "nbd/server-internal.h"
@@ -222,6 +223,21 @@ static void nbd_export_request_shutdown(BlockExport *common)
     }
 }
 
+static bool nbd_export_client_leaving(BlockExport *common)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+
+    for (guint i = 0; i < exp->conns->len; i++) {
+        NbdConn *conn = g_ptr_array_index(exp->conns, i);
+        struct pollfd p = { channel_fd(conn->ch), POLLRDHUP, 0 };
+
+        if (poll(&p, 1, 0) == 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void nbd_export_remove(Co *co, BlockExport *common)
 {
     NbdExport *exp = container_of(common, NbdExport, common);
@@ -238,6 +254,7 @@ static const BlockExportDriver nbd_export_driver = {
     .create = nbd_export_create,
     .request_shutdown = nbd_export_request_shutdown,
     .remove = nbd_export_remove,
+    .client_leaving = nbd_export_client_leaving,
     .loop_changed = nbd_export_loop_changed,
 };
 

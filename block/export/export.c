@@ -226,8 +226,36 @@ void export_request_shutdown(BlockExport *exp)
     export_unref(exp);
 }
 
-bool export_delete(BlockExport *exp, BlockExportRemoveMode mode, Error **errp)
+#define LEAVING_STEP_NS (1000 * 1000)
+#define LEAVING_STEPS 1000
+
+/* A client that has hung up is gone for the user, although its connection may
+ * have to walk home from another thread yet. */
+static void wait_for_leaving(Co *co, const char *id)
 {
+    BlockExport *exp = export_find(id);
+
+    for (int i = 0; i < LEAVING_STEPS && exp && exp->refs > 1 &&
+                    exp->drv->client_leaving &&
+                    exp->drv->client_leaving(exp); i++) {
+        co_sleep(co, LEAVING_STEP_NS);
+        exp = export_find(id);
+    }
+}
+
+bool export_delete(Co *co, const char *id, BlockExportRemoveMode mode,
+                   Error **errp)
+{
+    BlockExport *exp;
+
+    if (mode == BLOCK_EXPORT_REMOVE_MODE_SAFE) {
+        wait_for_leaving(co, id);
+    }
+    exp = export_find(id);
+    if (!exp) {
+        error_setg(errp, "Export '%s' is not found", id);
+        return false;
+    }
     if (!exp->user_owned) {
         error_setg(errp, "Export '%s' is already shutting down", exp->id);
         return false;

@@ -65,23 +65,12 @@ bool qmp_block_export_add(Co *co, BlockExportOptions *arg, Error **errp)
     return export_add(co, arg, errp) != NULL;
 }
 
-static BlockExport *find_export(const char *id, Error **errp)
-{
-    BlockExport *exp = export_find(id);
-
-    if (!exp) {
-        error_setg(errp, "Export '%s' is not found", id);
-    }
-    return exp;
-}
-
 bool qmp_block_export_del(Co *co, const char *id, bool has_mode,
                           BlockExportRemoveMode mode, Error **errp)
 {
-    BlockExport *exp = find_export(id, errp);
-
-    return exp && export_delete(exp, has_mode ? mode
-                                : BLOCK_EXPORT_REMOVE_MODE_SAFE, errp);
+    return export_delete(co, id, has_mode ? mode
+                                          : BLOCK_EXPORT_REMOVE_MODE_SAFE,
+                         errp);
 }
 
 bool qmp_query_block_exports(Co *co, BlockExportInfoList **ret, Error **errp)
@@ -142,12 +131,13 @@ bool qmp_nbd_server_add(Co *co, NbdServerAddOptions *arg, Error **errp)
 bool qmp_nbd_server_remove(Co *co, const char *name, bool has_mode,
                            BlockExportRemoveMode mode, Error **errp)
 {
-    BlockExport *exp = find_export(name, errp);
+    BlockExport *exp = export_find(name);
 
     if (exp && exp->drv->type != BLOCK_EXPORT_TYPE_NBD) {
         error_setg(errp, "Block export '%s' is not an NBD export", name);
         return false;
     }
-    return exp && export_delete(exp, has_mode ? mode
-                                : BLOCK_EXPORT_REMOVE_MODE_SAFE, errp);
+    return export_delete(co, name, has_mode ? mode
+                                            : BLOCK_EXPORT_REMOVE_MODE_SAFE,
+                         errp);
 }

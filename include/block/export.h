@@ -20,6 +20,9 @@ typedef struct BlockExportDriver {
     void (*request_shutdown)(BlockExport *exp);
     /* The last reference has gone. */
     void (*remove)(Co *co, BlockExport *exp);
+    /* Some client has left, but its connection has not come to its end yet.
+     * Optional. */
+    bool (*client_leaving)(BlockExport *exp);
     /* As RootOps.loop_changed. Optional. */
     void (*loop_changed)(BlockExport *exp, Loop *loop);
 } BlockExportDriver;
@@ -46,8 +49,10 @@ void export_ref(BlockExport *exp);
 void export_unref(BlockExport *exp);
 /* The user lets go: no new clients, those there are asked to leave. */
 void export_request_shutdown(BlockExport *exp);
-/* block-export-del: "safe" refuses while there are clients. */
-bool export_delete(BlockExport *exp, BlockExportRemoveMode mode, Error **errp);
+/* block-export-del: "safe" refuses while there are clients; it waits for those
+ * that are about to end by themselves. Control lock; suspends. */
+bool export_delete(Co *co, const char *id, BlockExportRemoveMode mode,
+                   Error **errp);
 /* All of a type (BLOCK_EXPORT_TYPE__MAX: every one): asks them to end and
  * suspends until they have; releases the control lock meanwhile. */
 void export_close_all(Co *co, BlockExportType type);
