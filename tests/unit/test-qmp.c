@@ -128,9 +128,11 @@ static void client_send(Co *co, Client *c, const char *text)
 static char *client_line(Co *co, Client *c)
 {
     char buf[4096], *end, *line;
+    gsize seen = 0;
     ssize_t n;
 
-    while (!(end = strstr(c->in->str, "\r\n"))) {
+    while (!(end = strstr(c->in->str + seen, "\r\n"))) {
+        seen = c->in->len - MIN(c->in->len, 1);
         n = channel_read(co, c->ch, buf, sizeof(buf));
         if (n <= 0) {
             return NULL;
