@@ -13,26 +13,26 @@
 #include <poll.h>
 
 #include "tools/io/io.h"
-#include "util/json.h"
 #include "util/program.h"
 
 typedef struct IoArgs {
     IoOpen open;
-    const char *format;
     GPtrArray *commands;        /* of const char: -c */
     bool misalign;
 } IoArgs;
 
 enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS };
 
-static const char io_shortopts[] = "hVc:d:f:rnki:mt:T:U";
+static const char io_shortopts[] = "hVc:d:f:rsnCki:mt:T:U";
 static const struct option io_longopts[] = {
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { "cmd", required_argument, NULL, 'c' },
     { "format", required_argument, NULL, 'f' },
     { "read-only", no_argument, NULL, 'r' },
+    { "snapshot", no_argument, NULL, 's' },
     { "nocache", no_argument, NULL, 'n' },
+    { "copy-on-read", no_argument, NULL, 'C' },
     { "misalign", no_argument, NULL, 'm' },
     { "native-aio", no_argument, NULL, 'k' },
     { "aio", required_argument, NULL, 'i' },
@@ -57,11 +57,15 @@ static void io_usage(void)
 "read\n"
 "  -f, --format FMT     the format of file (found out if not given)\n"
 "  -r, --read-only      only for reading\n"
+"  -s, --snapshot       write into a temporary overlay\n"
 "  -n, --nocache        past the host's cache: -t none\n"
+"  -C, --copy-on-read   keep what is read of the backing file\n"
 "  -m, --misalign       use memory that is not aligned\n"
-"  -k, --native-aio     accepted; the I/O engine is chosen by itself\n"
-"  -i, --aio=MODE       accepted: threads, native, io_uring\n"
-"  -t, --cache=MODE     none, writeback, writethrough, directsync, unsafe\n"
+"  -k, --native-aio     the same as -i native\n"
+"  -i, --aio=MODE       threads, native (needs -t none) or io_uring; the engine\n"
+"                       is chosen by itself\n"
+"  -t, --cache=MODE     none, writeback, writethrough (default), directsync,\n"
+"                       unsafe\n"
 "  -d, --discard=MODE   ignore or unmap (default)\n"
 "  -U, --force-share    share the image with those who write it\n"
 "  -h, --help           display this help and exit\n"
@@ -90,54 +94,25 @@ static int io_take_object(Co *co, const char *arg)
     return help ? 0 : -1;
 }
 
-static int io_take_mode(IoArgs *a, int c)
-{
-    bool ok = true;
-
-    switch (c) {
-    case 't':
-        ok = tool_cache_mode(optarg, &a->open.flags, &a->open.write_through);
-        break;
-    case 'd':
-        ok = tool_discard_mode(optarg, &a->open.flags);
-        break;
-    case 'i':
-        ok = tool_aio_mode(optarg);
-        break;
-    }
-    if (!ok) {
-        error_report("Invalid %s option: %s", c == 't' ? "cache" :
-                     c == 'd' ? "discard" : "aio", optarg);
-        return 1;
-    }
-    return -1;
-}
-
 static int io_take_option(Co *co, IoArgs *a, int c)
 {
+    int ret = io_open_option(&a->open, c, optarg);
+
+    if (ret != 0) {
+        return ret < 0 ? 1 : -1;
+    }
     switch (c) {
     case 'c':
         g_ptr_array_add(a->commands, optarg);
         return -1;
     case 'f':
-        a->format = optarg;
-        return -1;
-    case 'r':
-        a->open.flags &= ~OPEN_RDWR;
-        return -1;
-    case 'n':
-        a->open.flags |= OPEN_NOCACHE;
-        a->open.write_through = false;
+        a->open.format = optarg;
         return -1;
     case 'm':
         a->misalign = true;
         return -1;
-    case 'k':
     case 'T':
-        return -1;
-    case 'U':
-        a->open.flags |= OPEN_FORCE_SHARE;
-        return -1;
+        return -1;                      /* there is nothing to trace */
     case OPT_OBJECT:
         return io_take_object(co, optarg);
     case OPT_IMAGE_OPTS:
@@ -149,11 +124,9 @@ static int io_take_option(Co *co, IoArgs *a, int c)
     case 'h':
         io_usage();
         return 0;
-    case '?':
+    default:
         io_usage();
         return 1;
-    default:
-        return io_take_mode(a, c);
     }
 }
 
@@ -172,14 +145,11 @@ static int io_parse(Co *co, IoArgs *a, int argc, char **argv)
         io_usage();
         return 1;
     }
-    if (a->format && a->open.image_opts) {
+    if (a->open.format && a->open.image_opts) {
         error_report("--image-opts and -f are mutually exclusive");
         return 1;
     }
     a->open.name = argv[optind];
-    if (a->format) {
-        a->open.options = json_pack("{s:s}", "driver", a->format);
-    }
     return -1;
 }
 
@@ -277,7 +247,7 @@ static int io_session(Co *co, IoArgs *a)
 static int qemu_io(Co *co, int argc, char **argv)
 {
     IoArgs a = {
-        .open.flags = OPEN_RDWR | OPEN_UNMAP,
+        .open = IO_OPEN_DEFAULTS,
         .commands = g_ptr_array_new(),
     };
     int ret;

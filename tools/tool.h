@@ -32,6 +32,12 @@ Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool write_through,
                     Error **errp);
 
 /*
+ * A temporary overlay on @base, which takes a reference of its own; opened as
+ * @flags say. A new reference or NULL. Control lock; suspends.
+ */
+Node *tool_open_overlay(Co *co, Node *base, OpenFlags flags, Error **errp);
+
+/*
  * Members in the order in which QEMU prints them, at every depth; what it
  * does not print comes last. A new reference.
  */

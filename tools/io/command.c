@@ -26,7 +26,7 @@ static const IoCommand io_basic_commands[] = {
 
 static const IoCommand *const io_tables[] = {
     io_basic_commands, io_rw_commands, io_vector_commands, io_disk_commands,
-    io_file_commands, io_debug_commands,
+    io_file_commands, io_reopen_commands, io_debug_commands,
 };
 
 static const IoCommand *io_find(const char *name)
@@ -49,9 +49,9 @@ static int io_quit(Co *co, Io *io, int argc, char **argv)
 
 /* ---- help ---- */
 
-static void io_print_oneline(const IoCommand *c)
+static void io_print_oneline(const char *name, const IoCommand *c)
 {
-    printf("%s ", c->name);
+    printf("%s ", name);
     if (c->args) {
         printf("%s ", c->args);
     }
@@ -77,7 +77,9 @@ static void io_help_all(void)
     }
     g_ptr_array_sort(all, io_compare_commands);
     for (guint i = 0; i < all->len; i++) {
-        io_print_oneline(g_ptr_array_index(all, i));
+        const IoCommand *c = g_ptr_array_index(all, i);
+
+        io_print_oneline(c->name, c);
     }
     printf("\nUse 'help commandname' for extended help.\n");
 }
@@ -95,7 +97,7 @@ int io_command_help(Co *co, Io *io, int argc, char **argv)
         printf("command %s not found\n", argv[1]);
         return -EINVAL;
     }
-    io_print_oneline(c);
+    io_print_oneline(argv[1], c);
     if (c->help) {
         printf("%s", c->help);
     }
@@ -104,7 +106,7 @@ int io_command_help(Co *co, Io *io, int argc, char **argv)
 
 int io_command_usage(const char *name)
 {
-    io_print_oneline(io_find(name));
+    io_print_oneline(name, io_find(name));
     return -EINVAL;
 }
 

@@ -116,12 +116,8 @@ static char *io_time_str(int64_t ns, bool fixed)
     int64_t sec = ns / 1000000000;
     unsigned hours = sec / 3600, minutes = sec / 60 % 60;
 
-    if (fixed || hours) {
+    if (fixed || hours || minutes) {
         return g_strdup_printf("%u:%02u:%02u.%02u", hours, minutes,
-                               (unsigned)(sec % 60), hundredths);
-    }
-    if (minutes) {
-        return g_strdup_printf("%02u:%02u.%02u", minutes,
                                (unsigned)(sec % 60), hundredths);
     }
     return g_strdup_printf("%02u.%02u sec", (unsigned)sec, hundredths);

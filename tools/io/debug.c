@@ -80,7 +80,7 @@ static int io_sleep(Co *co, Io *io, int argc, char **argv)
 
     errno = 0;
     ms = strtol(argv[1], &end, 0);
-    if (errno || end == argv[1] || *end) {
+    if (errno || end == argv[1] || *end || ms < 0) {
         printf("%s is not a valid number\n", argv[1]);
         return -EINVAL;
     }
@@ -101,8 +101,8 @@ static int io_sigraise(Co *co, Io *io, int argc, char **argv)
         return sig;
     }
     if (sig > NSIG) {
-        printf("signal argument '%s' is too large to be a valid signal "
-               "number\n", argv[1]);
+        printf("signal argument '%s' is too large to be a valid "
+               "signal\n", argv[1]);
         return -EINVAL;
     }
     fflush(stdout);

@@ -40,7 +40,8 @@ typedef struct IoCommand {
 
 /* Tables of commands, ended by a NULL name. */
 extern const IoCommand io_rw_commands[], io_vector_commands[],
-    io_disk_commands[], io_file_commands[], io_debug_commands[];
+    io_disk_commands[], io_file_commands[], io_reopen_commands[],
+    io_debug_commands[];
 
 /* ---- tools/io/command.c ---- */
 
@@ -73,15 +74,28 @@ void io_report(const IoReport *r, const char *verb, int64_t off,
 
 /* ---- tools/io/file.c ---- */
 
+/* What the program's options and open's say alike. */
 typedef struct IoOpen {
     const char *name;           /* NULL: all is in options */
-    bool image_opts;
+    const char *format;         /* NULL: probe */
+    const char *options;        /* "key=value,..."; NULL: none */
+    bool image_opts;            /* name is such a list */
+    bool snapshot;              /* write into a temporary overlay */
+    bool copy_on_read, native_aio;
     OpenFlags flags;
     bool write_through;
-    json_t *options;            /* a tree, consumed; NULL: none */
 } IoOpen;
+/* For writing, discards passed on, every write durable: as QEMU's does. */
+#define IO_OPEN_DEFAULTS \
+    { .flags = OPEN_RDWR | OPEN_UNMAP, .write_through = true }
+
+/* C d i k n r s t U: 1 if @c is one of them, 0 if not, -EINVAL after a
+ * complaint. */
+int io_open_option(IoOpen *what, int c, const char *arg);
+/* "a=b", "c=d": "a=b,c=d". */
+void io_add_options(char **list, const char *more);
 /* False after a complaint. */
-bool io_open(Co *co, Io *io, IoOpen *what);
+bool io_open(Co *co, Io *io, const IoOpen *what);
 /* Waits for what is under way. */
 void io_close(Co *co, Io *io);
 

@@ -276,7 +276,7 @@ static bool io_fill_from_file(uint8_t *buf, int64_t len, const char *name)
     n = fread(buf, 1, len, f);
     if (ferror(f) || (n == 0 && len > 0)) {
         fprintf(stderr, "%s: %s\n", name,
-                ferror(f) ? "Could not read" : "file is empty");
+                ferror(f) ? strerror(errno) : "file is empty");
         fclose(f);
         return false;
     }
@@ -323,8 +323,8 @@ static int io_write_command(Co *co, Io *io, int argc, char **argv)
     int ret = io_write_parse(&w, argc, argv);
 
     if (ret == 0) {
-        ret = w.zero && !w.compress ? io_write_zeroes(co, io, &w)
-                                    : io_write_data(co, io, &w);
+        ret = w.zero ? io_write_zeroes(co, io, &w)
+                     : io_write_data(co, io, &w);
         if (ret == 0) {
             io_report(&w.report, "wrote", w.off, w.len, w.len);
         }

@@ -75,6 +75,11 @@ static int io_vector_buffers(IoVector *v, int n, char **argv)
         if (lens[i] < 0) {
             return lens[i];
         }
+        if (lens[i] > (INT_MAX & ~511)) {
+            printf("Argument '%s' exceeds maximum size %d\n", argv[i],
+                   INT_MAX & ~511);
+            return -EINVAL;
+        }
         if (lens[i] > (INT_MAX & ~511) - v->len) {
             printf("The total number of bytes exceed the maximum size %d\n",
                    INT_MAX & ~511);
@@ -236,6 +241,7 @@ static int io_vector_start(Co *co, IoVector *v, const char *options, int argc,
     if (v->invalid) {
         RootStat stat = v->write ? STAT_WRITE : STAT_READ;
 
+        printf("injecting invalid %s request\n", v->write ? "write" : "read");
         v->io->root->stats.invalid[stat]++;
         io_vector_free(v);
         return 0;
@@ -243,6 +249,7 @@ static int io_vector_start(Co *co, IoVector *v, const char *options, int argc,
     if (v->async) {
         v->io->in_flight++;
         co_spawn(co_loop(co), io_vector_co, v);
+        co_yield(co);               /* it begins before the next command */
         return 0;
     }
     ret = io_vector_run(co, v);

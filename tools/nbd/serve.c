@@ -8,10 +8,10 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 
-#include "block/create.h"
 #include "block/graph.h"
 #include "block/export.h"
 #include "nbd/server.h"
+#include "tools/tool.h"
 #include "util/daemonize.h"
 #include "util/signals.h"
 
@@ -75,30 +75,10 @@ static Node *open_file(Co *co, const NbdArgs *args, OpenFlags flags,
     return node;
 }
 
-/* An overlay that nobody else sees: its name is gone as soon as it is open. */
 static Node *open_overlay(Co *co, const NbdArgs *args, Node *base,
                           Error **errp)
 {
-    const char *dir = g_getenv("TMPDIR") ? g_getenv("TMPDIR") : "/var/tmp";
-    g_autofree char *name = g_strdup_printf("%s/vl.XXXXXX", dir);
-    json_t *extra;
-    Node *node = NULL;
-    int fd = g_mkstemp(name);
-
-    if (fd < 0) {
-        error_setg_errno(errp, errno, "Could not open temporary file '%s'",
-                         name);
-        return NULL;
-    }
-    close(fd);
-    extra = json_pack("{ss}", "backing", base->name);
-    if (create_image(co, name, "qcow2", NULL, NULL, NULL, base->length, true,
-                     true, errp)) {
-        node = open_filename(co, name, "qcow2", extra, OPEN_RDWR, errp);
-    }
-    json_decref(extra);
-    g_unlink(name);
-    return node;
+    return tool_open_overlay(co, base, OPEN_RDWR, errp);
 }
 
 static Node *open_window(Co *co, const NbdArgs *args, Node *node, Error **errp)
