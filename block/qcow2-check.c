@@ -101,7 +101,7 @@ static int compare_all(Co *co, Qcow2Check *c)
 }
 
 /* The counts become what is on disk. */
-static int load_disk_counts(Co *co, Qcow2Check *c)
+int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
@@ -227,7 +227,7 @@ static int check_all(Co *co, Qcow2Check *c)
     }
     c->res->image_end_offset = (c->highest + 1) << s->cluster_bits;
     if (r >= 0) {
-        r = load_disk_counts(co, c);
+        r = qcow2_check_load_disk_counts(co, c);
     }
     return r < 0 ? r : qcow2_check_copied(co, c);
 }

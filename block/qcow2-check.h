@@ -79,8 +79,10 @@ int qcow2_check_references(Co *co, Qcow2Check *c);
 int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
                                   uint8_t *buf, int64_t *first, int64_t *len);
 
+/* The counts become the refcounts on disk. */
+int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c);
 /* The refcount on disk of any cluster, also of one past the file's end, in
- * the counts of load_disk_counts() or read. */
+ * those counts or read. */
 int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
                            uint64_t *ret);
 

@@ -81,13 +81,18 @@ int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
 
 /* Where the new structures will be: [start, end) in clusters. */
 typedef struct Rebuild {
+    int order;                  /* of the new refcounts */
+    int block_bits;             /* log2 of the entries of a block */
     int64_t start, blocks, table_clusters, end;
 } Rebuild;
 
-static int rebuild_plan(Qcow2Check *c, Rebuild *rb)
+static int rebuild_plan(Qcow2Check *c, int order, Rebuild *rb)
 {
     Qcow2State *s = qcow2_state(c->node);
     int64_t before;
+
+    rb->order = order;
+    rb->block_bits = s->cluster_bits + 3 - order;
 
     /* Something may end in the cluster behind the file. */
     rb->start = c->n + (qcow2_check_count(c, c->n) > 0);
@@ -97,7 +102,7 @@ static int rebuild_plan(Qcow2Check *c, Rebuild *rb)
         before = rb->blocks;
         rb->table_clusters = qcow2_size_to_clusters(s, rb->blocks * 8);
         rb->end = rb->start + rb->blocks + rb->table_clusters;
-        rb->blocks = DIV_ROUND_UP(rb->end, INT64_C(1) << s->refblock_bits);
+        rb->blocks = DIV_ROUND_UP(rb->end, INT64_C(1) << rb->block_bits);
     } while (rb->blocks != before);
     return rb->table_clusters << s->cluster_bits > QCOW2_MAX_REFTABLE_BYTES ?
            -EFBIG : 0;
@@ -202,7 +207,7 @@ static int rebuild_write_blocks(Co *co, Qcow2Check *c, const Rebuild *rb)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
-    int64_t n = INT64_C(1) << s->refblock_bits;
+    int64_t n = INT64_C(1) << rb->block_bits;
     int r = 0;
 
     for (int64_t b = 0; b < rb->blocks && r >= 0; b++) {
@@ -213,7 +218,7 @@ static int rebuild_write_blocks(Co *co, Qcow2Check *c, const Rebuild *rb)
                              qcow2_check_count(c, cluster) : 1;
 
             if (count) {
-                qcow2_refcount_store(buf, s->hdr.refcount_order, k, count);
+                qcow2_refcount_store(buf, rb->order, k, count);
             }
         }
         r = io_pwrite(co, c->node->file,
@@ -237,40 +242,51 @@ static int rebuild_write_table(Co *co, Qcow2Check *c, const Rebuild *rb)
                           buf, 0);
 }
 
-/* The header leads to the new table; and so does what is in memory. */
+/* The header leads to the new table, which is one write of its first sector;
+ * and so does what is in memory. */
 static int rebuild_switch(Co *co, Qcow2Check *c, const Rebuild *rb)
 {
     Qcow2State *s = qcow2_state(c->node);
-    int64_t off = (rb->start + rb->blocks) << s->cluster_bits;
-    uint8_t field[12];
+    Qcow2Header *h = &s->hdr;
+    uint64_t old_offset = h->reftable_offset;
+    uint32_t old_clusters = h->reftable_clusters;
+    int old_order = h->refcount_order;
     int r;
 
-    stq_be_p(field, off);
-    stl_be_p(field + 8, rb->table_clusters);
-    r = io_pwrite_sync(co, c->node->file, QCOW2_HDR_REFTABLE, sizeof(field),
-                       field, 0);
+    co_mutex_lock(co, &s->meta);
+    h->reftable_offset = (rb->start + rb->blocks) << s->cluster_bits;
+    h->reftable_clusters = rb->table_clusters;
+    h->refcount_order = rb->order;
+    r = qcow2_write_header(co, c->node);
+    if (r >= 0) {
+        r = io_flush(co, c->node->file->child);
+    }
     if (r < 0) {
+        h->reftable_offset = old_offset;
+        h->reftable_clusters = old_clusters;
+        h->refcount_order = old_order;
+        co_mutex_unlock(&s->meta);
         return r;
     }
-    co_mutex_lock(co, &s->meta);
     qcow2_cache_drop_all(co, s->refblock_cache);
     qcow2_refcount_close(c->node);
-    s->hdr.reftable_offset = off;
-    s->hdr.reftable_clusters = rb->table_clusters;
+    s->refcount_bits = 1 << rb->order;
+    s->refcount_max = s->refcount_bits == 64 ? UINT64_MAX :
+                      ((uint64_t)1 << s->refcount_bits) - 1;
+    s->refblock_bits = rb->block_bits;
+    s->refslice_bits += old_order - rb->order;
     r = qcow2_refcount_init(co, c->node, NULL) ? 0 : -EIO;
     qcow2_overlap_reset(s);
     co_mutex_unlock(&s->meta);
     return r;
 }
 
-int qcow2_repair_rebuild(Co *co, Qcow2Check *c)
+/* Writes the counts as new structures of that width. */
+static int rebuild_write(Co *co, Qcow2Check *c, int order)
 {
     Rebuild rb;
-    int r = rebuild_count(co, c);
+    int r = rebuild_plan(c, order, &rb);
 
-    if (r >= 0) {
-        r = rebuild_plan(c, &rb);
-    }
     if (r >= 0) {
         r = rebuild_write_blocks(co, c, &rb);
     }
@@ -278,4 +294,84 @@ int qcow2_repair_rebuild(Co *co, Qcow2Check *c)
         r = rebuild_write_table(co, c, &rb);
     }
     return r < 0 ? r : rebuild_switch(co, c, &rb);
+}
+
+int qcow2_repair_rebuild(Co *co, Qcow2Check *c)
+{
+    int r = rebuild_count(co, c);
+
+    return r < 0 ? r :
+           rebuild_write(co, c, qcow2_state(c->node)->hdr.refcount_order);
+}
+
+/* ---- another width ---- */
+
+/* The cluster whose count @max can't hold, or -1. */
+static int64_t width_find_larger(const Qcow2Check *c, uint64_t max)
+{
+    for (int64_t i = 0; i < c->n; i++) {
+        if (qcow2_check_count(c, i) > max) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void width_drop_old(Qcow2Check *c)
+{
+    g_autoptr(GArray) old = old_clusters(c);
+
+    for (guint i = 0; i < old->len; i++) {
+        qcow2_check_set_count(c, g_array_index(old, OldCluster, i).cluster,
+                              0);
+    }
+}
+
+static bool width_change(Co *co, Qcow2Check *c, int order, Error **errp)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    uint64_t max = order == 6 ? UINT64_MAX :
+                   (UINT64_C(1) << (1 << order)) - 1;
+    int64_t larger;
+    int r = qcow2_check_count_init(co, c);
+
+    if (r >= 0) {
+        r = qcow2_check_load_disk_counts(co, c);
+    }
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to read the refcounts");
+        return false;
+    }
+    larger = width_find_larger(c, max);
+    if (larger >= 0) {
+        error_setg(errp, "Cannot decrease refcount entry width to %d bits: "
+                   "Cluster at offset %#" PRIx64 " has a refcount of %" PRIu64,
+                   1 << order, larger << s->cluster_bits,
+                   qcow2_check_count(c, larger));
+        return false;
+    }
+    width_drop_old(c);
+    r = rebuild_write(co, c, order);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to write the new refcounts");
+    }
+    return r >= 0;
+}
+
+bool qcow2_change_refcount_order(Co *co, Node *node, int order, Error **errp)
+{
+    Qcow2Check c = { .node = node };
+    bool ok;
+    int r = qcow2_flush_metadata(co, node);
+
+    if (r >= 0) {
+        r = qcow2_refcount_write(co, node);
+    }
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to flush the refcount block cache");
+        return false;
+    }
+    ok = width_change(co, &c, order, errp);
+    qcow2_check_count_free(&c);
+    return ok;
 }

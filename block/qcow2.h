@@ -588,6 +588,7 @@ int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
 /* ---- qcow2-create.c, qcow2-measure.c, qcow2-amend.c, qcow2-info.c ---- */
 
 extern const CreateOption qcow2_create_options[];
+extern const CreateOption qcow2_amend_options[];
 bool qcow2_create(Co *co, BlockdevCreateOptions *opts, Error **errp);
 /* A power of two within the limits, large enough for subclusters. */
 bool qcow2_create_check_cluster_size(uint64_t cluster_size, bool extended_l2,
@@ -606,6 +607,8 @@ ImageInfoSpecific *qcow2_specific_info(Co *co, Node *node, Error **errp);
 
 int qcow2_check(Co *co, Node *node, const CheckOptions *opts,
                 CheckResult *res);
+/* Makes refcounts 1 << @order bits wide. Nothing is in flight. */
+bool qcow2_change_refcount_order(Co *co, Node *node, int order, Error **errp);
 /* The image was left dirty and is now opened to be written: repairs the
  * refcounts and clears the bit. */
 bool qcow2_check_repair_on_open(Co *co, Node *node, Error **errp);

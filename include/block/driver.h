@@ -60,6 +60,7 @@ typedef struct ImageOps {
     /* In the order in which the "Formatting" line shows them (help sorts
      * them); ends with a NULL name. */
     const CreateOption *create_options;
+    const CreateOption *amend_options;      /* those of amend, likewise */
     /* Formats an image; opens its files itself by their references. NULL with
      * create_options: an image is its file as the protocol makes it (raw). */
     bool (*create)(Co *co, BlockdevCreateOptions *opts, Error **errp);
