@@ -185,9 +185,10 @@ static bool bitmap_is_whole(Co *co, Qcow2Check *c, const Qcow2BitmapEntry *e,
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint64_t *table = NULL;
-    bool whole = (e->flags & QCOW2_BITMAP_IN_USE) ||
-                 e->table_size == qcow2_bitmap_table_size(
-                     s->hdr.size, e->granularity_shift, s->cluster_size);
+    bool whole = !e->problem &&
+                 ((e->flags & QCOW2_BITMAP_IN_USE) ||
+                  e->table_size == qcow2_bitmap_table_size(
+                      s->hdr.size, e->granularity_shift, s->cluster_size));
 
     if (e->problem ||
         (int64_t)e->table_offset + (int64_t)e->table_size * 8 -

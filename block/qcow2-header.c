@@ -33,7 +33,9 @@ void qcow2_header_clear(Qcow2Header *h)
 static void header_copy(uint8_t *to, size_t n, const uint8_t *buf, size_t len)
 {
     memset(to, 0, n);
-    memcpy(to, buf, MIN(n, len));
+    if (len) {
+        memcpy(to, buf, MIN(n, len));
+    }
 }
 
 static bool header_check_start(const uint8_t *fixed, Error **errp)
