@@ -88,6 +88,11 @@ const char *chardev_backend(const Chardev *chr)
     return chr->backend;
 }
 
+bool chardev_is_connected(const Chardev *chr)
+{
+    return chr->busy || chr->ready;
+}
+
 /* ---- clients ---- */
 
 static void chardev_serve(Chardev *chr, Channel *ch)

@@ -42,6 +42,7 @@ static const QomType types[] = {
     { "event-loop-base", "object", .abstract = true, .user_creatable = true },
     { "iothread", "event-loop-base", .user_creatable = true },
     { "main-loop", "event-loop-base", .user_creatable = true },
+    { "object", NULL, .abstract = true },
     { "secret", "secret_common", .user_creatable = true },
     { "secret_common", "object", .abstract = true, .user_creatable = true },
     { "user-creatable", "interface", .abstract = true,
@@ -63,8 +64,9 @@ static bool type_implements(const QomType *type, const char *name)
     if (type->user_creatable && g_str_equal(name, "user-creatable")) {
         return true;
     }
-    for (; type; type = type_find(type->parent)) {
-        if (g_str_equal(type->name, name) || g_str_equal(type->parent, name)) {
+    for (; type; type = type->parent ? type_find(type->parent) : NULL) {
+        if (g_str_equal(type->name, name) ||
+            g_strcmp0(type->parent, name) == 0) {
             return true;
         }
     }
@@ -267,6 +269,9 @@ bool qmp_qom_list(Co *co, const char *path, ObjectPropertyInfoList **ret,
     if (node.kind == QOM_OBJECT) {
         append_properties(&tail, object_properties(object_type(node.obj)));
     }
+    if (node.kind == QOM_CHARDEV) {
+        append_property(&tail, "connected", "bool");
+    }
     append_children(&tail, &node);
     *ret = list;
     return true;
@@ -284,7 +289,7 @@ bool qmp_qom_list_properties(Co *co, const char *typename,
                   "Class '%s' not found", typename);
         return false;
     }
-    if (g_str_equal(t->parent, "interface")) {
+    if (g_strcmp0(t->parent, "interface") == 0) {
         error_setg(errp, "Parameter 'typename' expects a QOM type");
         return false;
     }
@@ -328,6 +333,9 @@ static json_t *qom_value(const QomNode *node, const char *property)
     }
     if (node->kind == QOM_OBJECT) {
         return object_get(node->obj, property);
+    }
+    if (node->kind == QOM_CHARDEV && g_str_equal(property, "connected")) {
+        return json_boolean(chardev_is_connected(node->chr));
     }
     return qom_child_path(node, property);
 }

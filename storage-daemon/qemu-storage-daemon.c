@@ -65,10 +65,10 @@ static bool set_up(Co *co, int argc, char **argv, int *status)
 
 static void go_to_background(void)
 {
-    daemonize_ready();
     if (chdir("/") < 0) {
         warn_report("cannot change to the root folder");
     }
+    daemonize_ready();
 }
 
 static void take_down(Co *co)

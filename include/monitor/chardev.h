@@ -28,6 +28,7 @@ Chardev *chardev_find(const char *id);
 /* "socket" or "stdio". */
 const char *chardev_backend(const Chardev *chr);
 const char *chardev_id(const Chardev *chr);
+bool chardev_is_connected(const Chardev *chr);  /* has a client */
 Chardev *chardev_next(Chardev *chr);            /* NULL: the first */
 
 /* From now on clients are given to @fn, one after the other. One user only:
