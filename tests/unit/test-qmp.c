@@ -23,8 +23,11 @@ static bool cmd_capabilities(Co *co, json_t *args, json_t **ret, Error **errp)
     QMPCapability oob = QMP_CAPABILITY_OOB;
     QMPCapabilityList link = { .value = oob };
 
+    if (!qmp_qmp_capabilities(co, args, args ? &link : NULL, errp)) {
+        return false;
+    }
     *ret = json_object();
-    return qmp_qmp_capabilities(co, args, args ? &link : NULL, errp);
+    return true;
 }
 
 static bool cmd_echo(Co *co, json_t *args, json_t **ret, Error **errp)
