@@ -8,7 +8,8 @@
  *
  * A round opens the image with random cache sizes, lets several coroutines
  * write, zero, discard, read, flush and resize at the same time (never two in
- * one range of bytes, but often in one cluster), and closes it. Then the
+ * one range of bytes, but often in one cluster), make, apply and delete
+ * snapshots in between, and closes it. Then the
  * witnesses speak: Debian's qemu-img checks and reads the image, Debian's
  * qemu-io writes to it a little. Any difference ends the test with the seed
  * that repeats it.
@@ -33,6 +34,7 @@ typedef struct OptionSet {
     int64_t cluster, size;
     int64_t backing;            /* bytes; 0: none */
     bool compressed, data_raw, v2;
+    int snapshots;              /* that can be made: refcounts end there */
 } OptionSet;
 
 static const OptionSet sets[] = {
@@ -40,11 +42,12 @@ static const OptionSet sets[] = {
     { "c512", "cluster_size=512", "", 512, 400 * KiB },
     { "c512-ends-odd", "cluster_size=512,refcount_bits=8", "", 512,
       123 * 512 + 512 },
-    { "c4k-rc1", "cluster_size=4k,refcount_bits=1", "", 4096, 3 * MiB + 512 },
+    { "c4k-rc1", "cluster_size=4k,refcount_bits=1", "", 4096, 3 * MiB + 512,
+      .snapshots = -1 },
     { "c16k-rc64", "cluster_size=16k,refcount_bits=64", "", 16384,
       6 * MiB - 512 },
     { "rc2-backing", "cluster_size=8k,refcount_bits=2", "", 8192, 4 * MiB,
-      3 * MiB + 512 },
+      3 * MiB + 512, .snapshots = 1 },
     { "v2", "compat=0.10,cluster_size=4k", "", 4096, 4 * MiB - 512,
       .v2 = true },
     { "v2-backing", "compat=0.10", "", 65536, 6 * MiB, 9 * MiB, .v2 = true },
@@ -55,7 +58,7 @@ static const OptionSet sets[] = {
     { "deflate", "cluster_size=64k", "", 65536, 8 * MiB - 2048,
       .compressed = true },
     { "deflate-c4k-backing", "cluster_size=4k,refcount_bits=4", "", 4096,
-      3 * MiB, 4 * MiB, .compressed = true },
+      3 * MiB, 4 * MiB, .compressed = true, .snapshots = -1 },
     { "zstd", "cluster_size=32k,compression_type=zstd", "", 32768, 6 * MiB,
       .compressed = true },
     { "zstd-extl2", "extended_l2=on,compression_type=zstd", "", 65536,
@@ -70,10 +73,18 @@ static const OptionSet sets[] = {
       ", \"pass-discard-request\": false", 4096, 4 * MiB },
     { "overlap-all", "cluster_size=4k", ", \"overlap-check\": \"all\"", 4096,
       2 * MiB },
-    { "data-file", "data_file=%s.data", "", 65536, 8 * MiB - 512 },
+    { "data-file", "data_file=%s.data", "", 65536, 8 * MiB - 512,
+      .snapshots = -1 },
     { "data-file-raw", "data_file=%s.data,data_file_raw=on,cluster_size=4k",
-      "", 4096, 4 * MiB - 512, .data_raw = true },
+      "", 4096, 4 * MiB - 512, .data_raw = true, .snapshots = -1 },
 };
+
+/* An internal snapshot. */
+typedef struct Snap {
+    char *name;
+    uint8_t *model;
+    int64_t size;
+} Snap;
 
 typedef struct Test {
     const OptionSet *set;
@@ -82,6 +93,8 @@ typedef struct Test {
     char *image;
     uint8_t *model;
     int64_t size;
+    GPtrArray *snaps;           /* of Snap */
+    int names;
     Root *root;
     ReqList busy;
     CoRwLock whole;             /* held to write by who resizes */
@@ -134,20 +147,21 @@ static bool run(Test *t, const char *fmt, ...)
     return status == 0;
 }
 
-static void compare_file(Test *t, const char *path, const char *who)
+static void compare_file(Test *t, const char *path, const char *who,
+                         const uint8_t *model, int64_t size)
 {
     g_autofree char *text = NULL;
     size_t len = 0;
 
     if (!g_file_get_contents(path, &text, &len, NULL) ||
-        (int64_t)len < t->size) {
-        fail(t, "%s: %zu bytes instead of %" PRId64, who, len, t->size);
+        (int64_t)len < size) {
+        fail(t, "%s: %zu bytes instead of %" PRId64, who, len, size);
         return;
     }
-    for (int64_t i = 0; i < t->size; i++) {
-        if ((uint8_t)text[i] != t->model[i]) {
+    for (int64_t i = 0; i < size; i++) {
+        if ((uint8_t)text[i] != model[i]) {
             fail(t, "%s: byte %" PRId64 " is %02x instead of %02x", who, i,
-                 (uint8_t)text[i], t->model[i]);
+                 (uint8_t)text[i], model[i]);
             return;
         }
     }
@@ -161,11 +175,21 @@ static void witness(Test *t, GRand *rand)
         !run(t, "qemu-img convert -f qcow2 -O raw %s %s", t->image, raw)) {
         return;
     }
-    compare_file(t, raw, "convert");
+    compare_file(t, raw, "convert", t->model, t->size);
     if (t->set->data_raw) {
         g_autofree char *data = g_strdup_printf("%s.data", t->image);
 
-        compare_file(t, data, "raw data file");
+        compare_file(t, data, "raw data file", t->model, t->size);
+    }
+    for (unsigned i = 0; i < t->snaps->len && !t->failed; i++) {
+        const Snap *snap = g_ptr_array_index(t->snaps, i);
+
+        if (run(t, "qemu-img convert -l snapshot.name=%s -f qcow2 -O raw "
+                "%s %s", snap->name, t->image, raw)) {
+            /* It cuts snapshots to the length of the disk. */
+            compare_file(t, raw, snap->name, snap->model,
+                         MIN(snap->size, t->size));
+        }
     }
     for (int i = 0; i < 3 && !t->failed; i++) {
         int64_t len = 512 * g_rand_int_range(rand, 1, 300);
@@ -272,6 +296,9 @@ static void op_resize(Co *co, Test *t, GRand *rand)
                                           max / 512);
     Error *err = NULL;
 
+    if (t->set->v2 && t->snaps->len) {
+        return;
+    }
     if (!root_resize(co, t->root, size, true, PREALLOC_MODE_OFF, 0, &err)) {
         fail(t, "resize to %" PRId64 ": %s", size, error_get_pretty(err));
         error_free(err);
@@ -281,6 +308,62 @@ static void op_resize(Co *co, Test *t, GRand *rand)
         memset(t->model + t->size, 0, size - t->size);
     }
     t->size = size;
+}
+
+static void snap_free(gpointer p)
+{
+    Snap *snap = p;
+
+    g_free(snap->name);
+    g_free(snap->model);
+    g_free(snap);
+}
+
+static void snap_create(Co *co, Test *t, Error **errp)
+{
+    Node *node = root_node(t->root);
+    Snap *snap = g_new0(Snap, 1);
+
+    snap->name = g_strdup_printf("snap%d", t->names++);
+    if (!node->drv->snapshots->create(co, node, snap->name, 0, errp)) {
+        snap_free(snap);
+        return;
+    }
+    snap->model = g_memdup2(t->model, t->size);
+    snap->size = t->size;
+    g_ptr_array_add(t->snaps, snap);
+}
+
+/* Nothing else is under way. */
+static void op_snapshot(Co *co, Test *t, GRand *rand)
+{
+    Node *node = root_node(t->root);
+    int max = t->set->snapshots ? t->set->snapshots : 4;
+    Error *err = NULL;
+    unsigned i;
+    Snap *snap;
+
+    if (max < 0) {
+        return;
+    }
+    if (!t->snaps->len || ((int)t->snaps->len < max && g_rand_boolean(rand))) {
+        snap_create(co, t, &err);
+    } else {
+        i = g_rand_int_range(rand, 0, t->snaps->len);
+        snap = g_ptr_array_index(t->snaps, i);
+        if (g_rand_boolean(rand)) {
+            node->drv->snapshots->remove(co, node, NULL, snap->name, NULL,
+                                         &err);
+            g_ptr_array_remove_index(t->snaps, i);
+        } else if (node->drv->snapshots->apply(co, node, snap->name, &err)) {
+            t->size = snap->size;
+            memcpy(t->model, snap->model, t->size);
+        }
+    }
+    if (err) {
+        fail(t, "snapshot: %s", error_get_pretty(err));
+        error_free(err);
+    }
 }
 
 static void pick_range(Test *t, GRand *rand, int64_t *off, int64_t *len)
@@ -302,9 +385,13 @@ static void one_op(Co *co, Test *t, GRand *rand)
     int64_t off, len;
     RangeReq req;
 
-    if (what == 99) {
+    if (what >= 98) {
         co_rwlock_wrlock(co, &t->whole);
-        op_resize(co, t, rand);
+        if (what == 99) {
+            op_resize(co, t, rand);
+        } else {
+            op_snapshot(co, t, rand);
+        }
         co_rwlock_unlock(&t->whole);
         return;
     }
@@ -445,12 +532,14 @@ static void test_main(Co *co, void *arg)
     Test *t = arg;
     GRand *rand = g_rand_new_with_seed(t->seed);
 
+    t->snaps = g_ptr_array_new_with_free_func(snap_free);
     if (make_images(t, rand)) {
         for (int i = 0; i < t->rounds && !t->failed; i++) {
             one_round(co, t, rand);
         }
     }
     g_rand_free(rand);
+    g_ptr_array_unref(t->snaps);
     g_free(t->model);
     loop_stop(loop_main());
 }
