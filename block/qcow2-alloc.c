@@ -109,7 +109,7 @@ static ClusterNeed cluster_need(const Qcow2State *s, uint64_t entry,
     return NEED_NOTHING;
 }
 
-/* The need of cluster @n (from the slice index of @off) for [off, off + len). */
+/* The need of cluster @n, counted from that of @off, for [off, off + len). */
 static ClusterNeed need_at(const Qcow2State *s, const Qcow2Table *t, int i,
                            int n, int64_t off, int64_t len)
 {

@@ -11,8 +11,8 @@
  * would cover are free; a new one is put at the first cluster that it covers
  * and counts itself.
  *
- * Nothing here waits for the disk but to read, and to reserve the space of a new
- * block: counts change in the cache, new blocks are linked in the table in
+ * Nothing here waits for the disk but to read, and to reserve the space of a
+ * new block: counts change in the cache, new blocks are linked in the table in
  * memory, and qcow2_refcount_barrier() brings them down in order: blocks,
  * flush, table, flush.
  *
@@ -109,7 +109,7 @@ static int block_offset(Co *co, Node *node, int64_t index, int64_t *ret)
 
     *ret = i < s->reftable_size ?
            s->reftable[i] & QCOW2_REFT_OFFSET_MASK : 0;
-    if (*ret < 0 || qcow2_in_cluster(s, *ret)) {
+    if (*ret < 0 || *ret >= MAX_HOST_OFFSET || qcow2_in_cluster(s, *ret)) {
         qcow2_signal_corruption(co, node, true, -1, -1, "Refblock offset %#"
                                 PRIx64 " unaligned (reftable index: %#"
                                 PRIx64 ")", *ret, i);

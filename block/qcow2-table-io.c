@@ -33,7 +33,7 @@ bool qcow2_validate_table(const Qcow2State *s, uint64_t off, uint64_t entries,
         return false;
     }
     bytes = entries * entry_len;
-    if (off > INT64_MAX - bytes || (off & (s->cluster_size - 1))) {
+    if (off > (uint64_t)BLOCK_MAX_LENGTH - bytes || (off & (s->cluster_size - 1))) {
         error_setg(errp, "%s offset invalid", name);
         return false;
     }
