@@ -225,6 +225,7 @@ static int cbw_snapshot_read(Co *co, Node *node, int64_t off, int64_t len,
 static int cbw_snapshot_status(Co *co, Node *node, bool precise, int64_t off,
                                int64_t len, Extent *ret)
 {
+    CbwState *s = node->state;
     RangeReq req;
     Edge *from;
     int err = snapshot_locate(node, off, &len, &from, &req);
@@ -232,7 +233,21 @@ static int cbw_snapshot_status(Co *co, Node *node, bool precise, int64_t off,
     if (err < 0) {
         return err;
     }
+    /* Looked at while nothing of it changes, like a read. */
+    if (from == node->file) {
+        reqlist_wait_all(co, &s->reading, off, len);
+        err = snapshot_locate(node, off, &len, &from, &req);
+        if (err < 0) {
+            return err;
+        }
+    }
+    if (from == node->file) {
+        reqlist_add(&s->reading, &req, off, len);
+    }
     err = status_above(co, from->child, NULL, false, precise, off, len, ret);
+    if (from == node->file) {
+        reqlist_remove(&s->reading, &req);
+    }
     if (err == 0) {
         ret->flags &= ~(EXTENT_OFFSET_VALID | EXTENT_RAW);
     }

@@ -12,6 +12,10 @@ struct CopyState {
     CopyOptions opts;
     int64_t len;                /* of the disk, when the copy began */
     int shift;                  /* of the cluster size */
+    /* The target shows the source where it has nothing: who reads the target
+     * and was sent to the source must be done before the copy lets the source
+     * change. Writes are REQ_SERIALISING then: they wait for such readers. */
+    ReqFlags write_flags;
     Bitset *todo;
     ReqList requests;
     void (*progress)(void *opaque, int64_t bytes);

@@ -54,6 +54,9 @@ CopyState *copy_state_new(Co *co, Edge *source, Edge *target,
     s->opts = *opts;
     s->len = source->child->length;
     s->shift = __builtin_ctzll(cluster);
+    if (node_chain_contains(target->child, source->child)) {
+        s->write_flags = REQ_SERIALISING;
+    }
     s->todo = bitset_new(DIV_ROUND_UP(s->len, cluster));
     bitset_set_all(s->todo);
     return s;
@@ -159,7 +162,7 @@ static int copy_zeroes(Co *co, CopyState *s, int64_t off, int64_t len,
                        bool *is_read)
 {
     *is_read = false;
-    return io_zero(co, s->target, off, len, REQ_MAY_UNMAP);
+    return io_zero(co, s->target, off, len, REQ_MAY_UNMAP | s->write_flags);
 }
 
 static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
@@ -170,7 +173,7 @@ static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
     g_autoptr(AlignedBuf) buf = NULL;
     int ret;
 
-    if (s->opts.use_copy_range && !s->opts.compress) {
+    if (s->opts.use_copy_range && !s->opts.compress && !s->write_flags) {
         ret = io_copy_range(co, s->source, off, s->target, off, len, 0);
         if (ret == 0) {
             return 0;
@@ -188,7 +191,8 @@ static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
     }
     *is_read = false;
     return io_pwrite(co, s->target, off, len, buf,
-                     s->opts.compress ? REQ_COMPRESSED : 0);
+                     s->write_flags |
+                     (s->opts.compress ? REQ_COMPRESSED : 0));
 }
 
 /* What to do with the first part of [off, off + *@len). */

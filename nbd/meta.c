@@ -36,15 +36,30 @@ bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags)
     return true;
 }
 
+/* Requests of others wait for no more than this. */
+#define STATUS_STEP (64 * MiB)
+
+int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
+                      int64_t len, Extent *ret)
+{
+    Node *node = root_node(exp->common.root);
+    TrackedReq req;
+    int err;
+
+    len = MIN(len, STATUS_STEP);
+    io_track_begin(co, &req, node, off, len, false);
+    err = status_above(co, node, NULL, false, precise, off, len, ret);
+    io_track_end(&req);
+    return err;
+}
+
 static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
                             int64_t off, int64_t len, NbdExtents *out)
 {
-    Node *node = root_node(exp->common.root);
-
     while (len) {
         Extent ext;
         uint32_t flags;
-        int ret = status_above(co, node, NULL, false, true, off, len, &ext);
+        int ret = nbd_export_status(co, exp, true, off, len, &ext);
 
         if (ret < 0) {
             return ret;
@@ -63,11 +78,9 @@ static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
 static int query_depth(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
                        int64_t len, NbdExtents *out)
 {
-    Node *node = root_node(exp->common.root);
-
     while (len) {
         Extent ext;
-        int ret = status_above(co, node, NULL, false, false, off, len, &ext);
+        int ret = nbd_export_status(co, exp, false, off, len, &ext);
 
         if (ret < 0) {
             return ret;

@@ -67,6 +67,14 @@ typedef struct NbdExportFacts {
 } NbdExportFacts;
 NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp);
 
+/*
+ * Block status through the chain, held as a read would be: what the answer rests
+ * on does not change meanwhile (a copy into an overlay of a disk waits for it).
+ * At most @len bytes. 0 or -errno.
+ */
+int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
+                      int64_t len, Extent *ret);
+
 /* ---- metadata contexts (meta.c) ---- */
 
 /* Extents of one answer; neighbours alike are joined. */

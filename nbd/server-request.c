@@ -197,7 +197,6 @@ typedef struct ReadPart {
  */
 static int read_parts(Co *co, NbdReq *req, ReadPart *parts)
 {
-    Node *node = root_node(req->conn->exp->common.root);
     bool precise = req->h.len >= 64 * KiB;
     int64_t off = req->h.from, end = off + req->h.len;
     int n = 0;
@@ -207,8 +206,8 @@ static int read_parts(Co *co, NbdReq *req, ReadPart *parts)
         ReadPart part = { off, end - off, false };
 
         if (n < READ_MAX_PARTS - 1 &&
-            status_above(co, node, NULL, false, precise, off, end - off,
-                         &ext) == 0) {
+            nbd_export_status(co, req->conn->exp, precise, off, end - off,
+                              &ext) == 0) {
             part.len = ext.len;
             part.hole = ext.flags & EXTENT_ZERO;
         }
