@@ -6,6 +6,9 @@
  */
 #include "block/qcow2-check.h"
 
+/* How far behind the end of the file references are noted, in clusters. */
+#define OUTSIDE_WINDOW (1 << 20)
+
 int qcow2_check_count_init(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
@@ -29,15 +32,7 @@ void qcow2_check_count_free(Qcow2Check *c)
 {
     g_clear_pointer(&c->counts16, g_free);
     g_clear_pointer(&c->counts64, g_free);
-}
-
-void qcow2_check_count_reset(Qcow2Check *c)
-{
-    if (c->counts16) {
-        memset(c->counts16, 0, c->capacity * sizeof(*c->counts16));
-    } else {
-        memset(c->counts64, 0, c->capacity * sizeof(*c->counts64));
-    }
+    g_clear_pointer(&c->outside, g_hash_table_unref);
 }
 
 uint64_t qcow2_check_count(const Qcow2Check *c, int64_t cluster)
@@ -62,9 +57,6 @@ void qcow2_check_tell(Qcow2Check *c, bool mend, const char *fmt, ...)
 {
     va_list ap;
 
-    if (c->quiet) {
-        return;
-    }
     fputs(mend ? "Repairing " : "ERROR ", stderr);
     va_start(ap, fmt);
     vfprintf(stderr, fmt, ap);
@@ -79,13 +71,26 @@ void qcow2_check_tell(Qcow2Check *c, bool mend, const char *fmt, ...)
 
 static void count_overflow(Qcow2Check *c, int64_t cluster)
 {
-    if (!c->quiet) {
-        fprintf(stderr, "ERROR: overflow cluster offset=0x%" PRIx64 "\n"
-                "Use qemu-img amend to increase the refcount entry width or "
-                "qemu-img convert to create a clean copy if the image cannot "
-                "be opened for writing\n",
-                cluster << qcow2_state(c->node)->cluster_bits);
-        c->res->corruptions++;
+    fprintf(stderr, "ERROR: overflow cluster offset=0x%" PRIx64 "\n"
+            "Use qemu-img amend to increase the refcount entry width or "
+            "qemu-img convert to create a clean copy if the image cannot be "
+            "opened for writing\n",
+            cluster << qcow2_state(c->node)->cluster_bits);
+    c->res->corruptions++;
+}
+
+/* Nothing of ours may be put there, as somebody takes it for his. */
+static void note_outside(Qcow2Check *c, int64_t off, int64_t len)
+{
+    int bits = qcow2_state(c->node)->cluster_bits;
+    int64_t end = (c->file_len >> bits) + OUTSIDE_WINDOW;
+
+    if (!c->outside) {
+        c->outside = g_hash_table_new(NULL, NULL);
+    }
+    for (int64_t i = MAX(off, c->file_len) >> bits;
+         i < end && i <= (off + len - 1) >> bits; i++) {
+        g_hash_table_add(c->outside, GSIZE_TO_POINTER(i));
     }
 }
 
@@ -98,16 +103,17 @@ bool qcow2_check_refer(Qcow2Check *c, int64_t off, int64_t len)
         return true;
     }
     if (off + len - c->file_len >= s->cluster_size) {
-        if (!c->quiet) {
-            fprintf(stderr, "ERROR: counting reference for region exceeding "
-                    "the end of the file by one cluster or more: offset "
-                    "0x%" PRIx64 " size 0x%" PRIx64 "\n", off, len);
-            c->res->corruptions++;
-        }
+        fprintf(stderr, "ERROR: counting reference for region exceeding the "
+                "end of the file by one cluster or more: offset 0x%" PRIx64
+                " size 0x%" PRIx64 "\n", off, len);
+        c->res->corruptions++;
+        note_outside(c, off, len);
         return false;
     }
     first = off >> s->cluster_bits;
     last = (off + len - 1) >> s->cluster_bits;
+    /* It may begin in the file and end in the cluster behind. */
+    c->n = MAX(c->n, last + 1);
     for (int64_t i = first; i <= last; i++) {
         uint64_t count = qcow2_check_count(c, i);
 

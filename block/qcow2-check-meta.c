@@ -37,11 +37,9 @@ static int snapshots_check_number(Qcow2Check *c)
     return 0;
 }
 
-/* An entry that was read; may be mended in memory. */
-static int snapshots_check_entry(Qcow2Check *c, unsigned i, Qcow2Snapshot *sn)
+/* Of an entry that was read; it may be cut in memory. */
+static int snapshots_check_extra(Qcow2Check *c, unsigned i, Qcow2Snapshot *sn)
 {
-    Qcow2State *s = qcow2_state(c->node);
-
     if (sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
         if (!c->fix.fix_errors) {
             error_report("ERROR failed to read the snapshot table: Too much "
@@ -56,11 +54,6 @@ static int snapshots_check_entry(Qcow2Check *c, unsigned i, Qcow2Snapshot *sn)
         c->res->corruptions_fixed++;
         c->snapshots_changed = true;
         sn->extra_size = QCOW2_MAX_SNAPSHOT_EXTRA;
-    }
-    if (s->hdr.version >= 3 && !qcow2_snapshot_is_complete(sn)) {
-        qcow2_check_tell(c, c->fix.fix_errors, "snapshot table entry %u is "
-                         "incomplete", i);
-        c->snapshots_changed |= c->fix.fix_errors;
     }
     return 0;
 }
@@ -93,7 +86,7 @@ static int snapshots_read(Co *co, Qcow2Check *c, Qcow2SnapshotReader *reader,
 
         r = qcow2_snapshot_reader_next(co, reader, sn);
         if (r == -EFBIG && sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
-            r = snapshots_check_entry(c, i, sn);
+            r = snapshots_check_extra(c, i, sn);
             return r < 0 ? r : snapshots_cut(c, i, nb);
         }
         if (r == -EFBIG) {
@@ -105,12 +98,25 @@ static int snapshots_read(Co *co, Qcow2Check *c, Qcow2SnapshotReader *reader,
             return r;
         }
         s->nb_snapshots++;
-        r = snapshots_check_entry(c, i, sn);
+        r = snapshots_check_extra(c, i, sn);
         if (r < 0) {
             return r;
         }
     }
     return 0;
+}
+
+static void snapshots_check_complete(Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    for (unsigned i = 0; i < s->nb_snapshots && s->hdr.version >= 3; i++) {
+        if (!qcow2_snapshot_is_complete(&s->snapshots[i])) {
+            qcow2_check_tell(c, c->fix.fix_errors, "snapshot table entry %u "
+                             "is incomplete", i);
+            c->snapshots_changed |= c->fix.fix_errors;
+        }
+    }
 }
 
 int qcow2_check_snapshot_table(Co *co, Qcow2Check *c)
@@ -128,6 +134,9 @@ int qcow2_check_snapshot_table(Co *co, Qcow2Check *c)
     r = snapshots_read(co, c, reader, s->hdr.nb_snapshots);
     s->snapshots_bytes = qcow2_snapshot_reader_bytes(reader);
     qcow2_snapshot_reader_free(reader);
+    if (r >= 0) {
+        snapshots_check_complete(c);
+    }
     return r;
 }
 
@@ -317,15 +326,6 @@ int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c)
 
 /* ---- refcount structures ---- */
 
-/* Whether entry @i of the refcount table leads to a block in the file. */
-static bool reftable_entry_is_sane(Qcow2Check *c, int64_t i)
-{
-    Qcow2State *s = qcow2_state(c->node);
-    int64_t off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
-
-    return off && !qcow2_in_cluster(s, off) && off >> s->cluster_bits < c->n;
-}
-
 static void reftable_check_entry(Qcow2Check *c, int64_t i)
 {
     Qcow2State *s = qcow2_state(c->node);
@@ -343,8 +343,11 @@ static void reftable_check_entry(Qcow2Check *c, int64_t i)
         qcow2_check_tell(c, false, "refcount block %" PRId64 " is not cluster "
                          "aligned; refcount table entry corrupted", i);
     } else if (cluster >= c->n) {
+        /* As good as none, so it does no harm if it stays. */
         qcow2_check_tell(c, c->fix.fix_errors, "refcount block %" PRId64
                          " is outside image", i);
+        c->rebuild |= c->fix.fix_errors;
+        return;
     } else {
         qcow2_check_refer(c, cluster << s->cluster_bits, s->cluster_size);
         count = qcow2_check_count(c, cluster);
@@ -373,6 +376,20 @@ int qcow2_check_refcount_structures(Co *co, Qcow2Check *c)
     return 0;
 }
 
+bool qcow2_check_refcount_is_known(const Qcow2Check *c, int64_t index)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t i = index >> s->refblock_bits;
+    uint64_t off;
+
+    if (i >= s->reftable_size) {
+        return true;
+    }
+    off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
+    return off <= (uint64_t)(INT64_MAX - s->cluster_size) &&
+           !qcow2_in_cluster(s, off);
+}
+
 int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
                                   uint8_t *buf, int64_t *first, int64_t *len)
 {
@@ -383,11 +400,14 @@ int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
 
     *first = i << s->refblock_bits;
     *len = INT64_C(1) << s->refblock_bits;
-    if (i >= s->reftable_size || !reftable_entry_is_sane(c, i)) {
-        memset(buf, 0, s->cluster_size);
+    memset(buf, 0, s->cluster_size);
+    if (!qcow2_check_refcount_is_known(c, index)) {
+        return -EIO;
+    }
+    off = i < s->reftable_size ? s->reftable[i] & QCOW2_REFT_OFFSET_MASK : 0;
+    if (!off || off >= c->file_len) {
         return 0;
     }
-    off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
     r = io_pread(co, c->node->file, off, s->cluster_size, buf, 0);
     return r < 0 ? r : off;
 }
@@ -399,6 +419,9 @@ int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
     g_autofree uint8_t *buf = NULL;
     int64_t first, len, off;
 
+    if (!qcow2_check_refcount_is_known(c, cluster)) {
+        return -EIO;
+    }
     if (cluster < c->capacity) {
         *ret = qcow2_check_count(c, cluster);
         return 0;

@@ -12,15 +12,23 @@
 #define READ_RUN (4 * MiB)
 
 /* One table on its way. */
-typedef struct TableWalk {
+typedef struct TableWalk TableWalk;
+struct TableWalk {
     Qcow2Check *c;
+    uint64_t *l1;               /* host order, @size entries */
+    uint32_t size;
+    bool l1_changed;
+    /* What is done at each entry that is not 0, and with its table. */
+    void (*entry)(Co *co, TableWalk *w, uint32_t index);
+    void (*table)(Co *co, TableWalk *w);
     bool active;
-    int64_t next_contiguous;    /* where the next data would not be a fragment;
-                                 * 0: anywhere */
+    bool mend;                  /* flags */
+    int64_t next_contiguous;    /* where this table's next data would not be a
+                                 * fragment; 0: anywhere */
     int64_t l2_off;
     uint8_t *l2;
     int dirty_from, dirty_to;   /* bytes of l2 that were mended */
-} TableWalk;
+};
 
 /* ---- one entry ---- */
 
@@ -29,7 +37,7 @@ static void walk_count(TableWalk *w, int64_t off, bool compressed)
     CheckResult *res = w->c->res;
     Qcow2State *s = qcow2_state(w->c->node);
 
-    if (!w->active || w->c->quiet) {
+    if (!w->active) {
         return;
     }
     res->allocated_clusters++;
@@ -53,7 +61,7 @@ static void walk_compressed(TableWalk *w, int index, uint64_t entry,
     int64_t off, len;
 
     qcow2_parse_compressed(s, entry, &off, &len);
-    if (entry & QCOW2_COPIED && !c->quiet) {
+    if (entry & QCOW2_COPIED) {
         fprintf(stderr, "ERROR: coffset=0x%" PRIx64 ": copied flag must never "
                 "be set for compressed clusters\n", off);
         c->res->corruptions++;
@@ -95,7 +103,7 @@ static bool walk_check_alignment(TableWalk *w, int index, uint64_t entry,
     int64_t off = entry & QCOW2_OFFSET_MASK;
     bool data = s->subclusters ? bitmap & QCOW2_SUB_ALL_ALLOC
                                : !(entry & QCOW2_ZERO_FLAG);
-    bool mend = !data && c->fix.fix_errors && !c->quiet;
+    bool mend = !data && c->fix.fix_errors;
 
     if (!qcow2_in_cluster(s, off)) {
         return true;
@@ -114,11 +122,9 @@ static void walk_check_bitmap(TableWalk *w, int64_t off, uint64_t bitmap)
     uint64_t alloc = bitmap & QCOW2_SUB_ALL_ALLOC;
 
     if (!off && alloc) {
-        if (!w->c->quiet) {
-            fprintf(stderr, "ERROR: Unallocated cluster has non-zero "
-                    "subcluster allocation map\n");
-            w->c->res->corruptions++;
-        }
+        fprintf(stderr, "ERROR: Unallocated cluster has non-zero subcluster "
+                "allocation map\n");
+        w->c->res->corruptions++;
     } else if (off && (alloc & (bitmap >> 32))) {
         qcow2_check_tell(w->c, false, "offset=%" PRIx64 ": Allocated cluster "
                          "has corrupted subcluster allocation bitmap", off);
@@ -161,83 +167,92 @@ static void walk_entry(TableWalk *w, int index)
 
 /* ---- tables ---- */
 
+/* An image so damaged that the table lies on others is not mended further. */
 static int walk_write_back(Co *co, TableWalk *w)
 {
     int from = w->dirty_from, len = w->dirty_to - from;
+    int64_t off = w->l2_off + from;
+    int r;
 
-    w->dirty_from = w->dirty_to = 0;
-    return len == 0 ? 0 : io_pwrite(co, w->c->node->file, w->l2_off + from,
-                                    len, w->l2 + from, 0);
+    if (len == 0) {
+        return 0;
+    }
+    r = qcow2_overlap_check(co, w->c->node,
+                            QCOW2_OL_ACTIVE_L2 | QCOW2_OL_INACTIVE_L2, off,
+                            len, false);
+    if (r < 0) {
+        fprintf(stderr, "ERROR: Could not write L2 table; metadata overlap "
+                "check failed: %s\n", g_strerror(-r));
+        w->c->res->check_errors++;
+        return r;
+    }
+    r = io_pwrite(co, w->c->node->file, off, len, w->l2 + from, 0);
+    if (r < 0) {
+        fprintf(stderr, "ERROR: Could not write L2 table: %s\n",
+                g_strerror(-r));
+        w->c->res->check_errors++;
+    }
+    return r;
 }
 
-static int walk_l2(Co *co, TableWalk *w, int64_t off, uint8_t *table)
+static void count_table(Co *co, TableWalk *w)
 {
     Qcow2State *s = qcow2_state(w->c->node);
 
-    w->l2_off = off;
-    w->l2 = table;
-    w->dirty_from = w->dirty_to = 0;
+    w->next_contiguous = 0;
     for (int i = 0; i < 1 << s->l2_bits; i++) {
         /* Most entries of most tables. */
-        if (ldq_be_p(table + i * s->l2_entry_size) || s->subclusters) {
+        if (ldq_be_p(w->l2 + i * s->l2_entry_size) || s->subclusters) {
             walk_entry(w, i);
         }
     }
-    return walk_write_back(co, w);
 }
 
-/* Whether the table of an L1 entry can be walked; refers to it. */
-static bool walk_l1_entry(TableWalk *w, uint64_t entry)
+/* Even a table at an impossible place is looked at: what it refers to is in
+ * use until somebody has decided otherwise. */
+static void count_l1_entry(Co *co, TableWalk *w, uint32_t index)
 {
     Qcow2Check *c = w->c;
     Qcow2State *s = qcow2_state(c->node);
+    uint64_t entry = w->l1[index];
     int64_t off = entry & QCOW2_OFFSET_MASK;
 
     if (entry & QCOW2_L1_RESERVED) {
         qcow2_check_tell(c, false, "found L1 entry with reserved bits set: "
                          "%" PRIx64, entry);
     }
-    if (!off) {
-        /* An entry, but its place is gone. */
-        c->lost = true;
-        return false;
-    }
+    c->lost |= !qcow2_check_refer(c, off, s->cluster_size);
     if (qcow2_in_cluster(s, off)) {
         qcow2_check_tell(c, false, "l2_offset=%" PRIx64 ": Table is not "
                          "cluster aligned; L1 entry corrupted", off);
         c->lost = true;
-        return false;
     }
-    if (!qcow2_check_refer(c, off, s->cluster_size)) {
-        c->lost = true;
-        return false;
-    }
-    return true;
 }
 
-/* How many of the tables from l1[i] on lie side by side, at most @max. */
-static uint32_t walk_run(const Qcow2State *s, const uint64_t *l1, uint32_t i,
-                         uint32_t size, uint32_t max)
+/* How many of the tables from @i on lie side by side in the file, at most
+ * @max. 0: the first is none, or past the end, where there is nothing. An
+ * entry with reserved bits alone has a table, at 0. */
+static uint32_t walk_run(const TableWalk *w, uint32_t i, uint32_t max)
 {
-    int64_t off = l1[i] & QCOW2_OFFSET_MASK;
-    uint32_t n = 1;
+    const Qcow2State *s = qcow2_state(w->c->node);
+    int64_t off = w->l1[i] & QCOW2_OFFSET_MASK;
+    uint32_t n = 0;
 
-    while (n < max && i + n < size &&
-           (int64_t)(l1[i + n] & QCOW2_OFFSET_MASK) ==
+    while (n < max && i + n < w->size && w->l1[i + n] &&
+           off + n * s->cluster_size < w->c->file_len &&
+           (int64_t)(w->l1[i + n] & QCOW2_OFFSET_MASK) ==
            off + n * s->cluster_size) {
         n++;
     }
     return n;
 }
 
-typedef int WalkFn(Co *co, TableWalk *w, int64_t off, uint8_t *table);
-
-/* Walks tables l1[i .. i + n), one read. */
-static int walk_tables(Co *co, TableWalk *w, const uint64_t *l1, uint32_t i,
-                       uint32_t n, uint8_t *buf, WalkFn *fn)
+/* Walks the tables of entries @i to @i + @n - 1, one read. */
+static int walk_tables(Co *co, TableWalk *w, uint32_t i, uint32_t n,
+                       uint8_t *buf)
 {
     Qcow2State *s = qcow2_state(w->c->node);
-    int64_t off = l1[i] & QCOW2_OFFSET_MASK;
+    int64_t off = w->l1[i] & QCOW2_OFFSET_MASK;
     int r = io_pread(co, w->c->node->file, off, n * s->cluster_size, buf, 0);
 
     if (r < 0) {
@@ -247,34 +262,32 @@ static int walk_tables(Co *co, TableWalk *w, const uint64_t *l1, uint32_t i,
         return r;
     }
     for (uint32_t k = 0; k < n && r >= 0; k++) {
-        r = fn(co, w, off + k * s->cluster_size, buf + k * s->cluster_size);
+        w->entry(co, w, i + k);
+        w->l2_off = off + k * s->cluster_size;
+        w->l2 = buf + k * s->cluster_size;
+        w->dirty_from = w->dirty_to = 0;
+        w->table(co, w);
+        r = walk_write_back(co, w);
     }
     return r;
 }
 
-static int walk_l1(Co *co, TableWalk *w, const uint64_t *l1, uint32_t size)
+static int walk_l1(Co *co, TableWalk *w)
 {
     Qcow2State *s = qcow2_state(w->c->node);
     uint32_t max = MAX(READ_RUN >> s->cluster_bits, 1);
     g_autofree uint8_t *buf = g_malloc((int64_t)max << s->cluster_bits);
     int r = 0;
 
-    for (uint32_t i = 0; i < size && r >= 0;) {
-        uint32_t n = 0, run;
+    for (uint32_t i = 0; i < w->size && r >= 0;) {
+        uint32_t n = walk_run(w, i, max);
 
-        if (!l1[i]) {
-            i++;
-            continue;
-        }
-        run = walk_run(s, l1, i, size, max);
-        while (n < run && walk_l1_entry(w, l1[i + n])) {
-            n++;
-        }
         if (n) {
-            r = walk_tables(co, w, l1, i, n, buf, walk_l2);
+            r = walk_tables(co, w, i, n, buf);
+        } else if (w->l1[i]) {
+            w->entry(co, w, i);
         }
-        /* One that can't be walked has been told of. */
-        i += n + (n < run);
+        i += MAX(n, 1);
     }
     return r;
 }
@@ -283,13 +296,11 @@ int qcow2_check_l1(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
                    bool active)
 {
     g_autofree uint64_t *l1 = NULL;
-    TableWalk w = { .c = c, .active = active };
+    TableWalk w = { .c = c, .size = size, .entry = count_l1_entry,
+                    .table = count_table, .active = active };
     int r;
 
-    if (!qcow2_check_refer(c, off, (int64_t)size * 8)) {
-        c->lost = true;
-        return 0;
-    }
+    c->lost |= !qcow2_check_refer(c, off, (int64_t)size * 8);
     r = qcow2_read_table(co, c->node, off, size, &l1);
     if (r < 0) {
         fprintf(stderr, "ERROR: I/O error in check_refcounts_l1\n");
@@ -297,7 +308,8 @@ int qcow2_check_l1(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
         c->lost = true;
         return r;
     }
-    return walk_l1(co, &w, l1, size);
+    w.l1 = l1;
+    return walk_l1(co, &w);
 }
 
 /* ---- COPIED ---- */
@@ -307,7 +319,7 @@ static void copied_set(uint8_t *p, uint64_t entry, bool copied)
     stq_be_p(p, copied ? entry | QCOW2_COPIED : entry & ~QCOW2_COPIED);
 }
 
-static int copied_entry(Co *co, TableWalk *w, int index)
+static void copied_entry(Co *co, TableWalk *w, int index)
 {
     Qcow2Check *c = w->c;
     Qcow2State *s = qcow2_state(c->node);
@@ -315,100 +327,83 @@ static int copied_entry(Co *co, TableWalk *w, int index)
     uint64_t entry = ldq_be_p(w->l2 + at);
     int64_t off = entry & QCOW2_OFFSET_MASK;
     uint64_t count = 1;
-    int r = 0;
+    bool mend;
 
-    if ((entry & QCOW2_COMPRESSED_FLAG) || !off) {
-        return 0;
+    if ((entry & QCOW2_COMPRESSED_FLAG) || !off ||
+        (!s->external_data &&
+         qcow2_check_disk_count(co, c, off >> s->cluster_bits, &count) < 0) ||
+        (count == 1) == !!(entry & QCOW2_COPIED)) {
+        return;
     }
-    if (!s->external_data) {
-        r = qcow2_check_disk_count(co, c, off >> s->cluster_bits, &count);
-    }
-    if (r < 0 || (count == 1) == !!(entry & QCOW2_COPIED)) {
-        return r;
-    }
-    qcow2_check_tell(c, c->fix.fix_errors, "OFLAG_COPIED data cluster: "
-                     "l2_entry=%" PRIx64 " refcount=%" PRIu64, entry, count);
-    if (c->fix.fix_errors) {
+    mend = w->mend && !qcow2_in_cluster(s, w->l2_off);
+    qcow2_check_tell(c, mend, "OFLAG_COPIED data cluster: l2_entry=%" PRIx64
+                     " refcount=%" PRIu64, entry, count);
+    if (mend) {
         copied_set(w->l2 + at, entry, count == 1);
         if (w->dirty_from == w->dirty_to) {
             w->dirty_from = at;
         }
         w->dirty_to = at + s->l2_entry_size;
     }
-    return 0;
 }
 
-static int copied_l2(Co *co, TableWalk *w, int64_t off, uint8_t *table)
+static void copied_table(Co *co, TableWalk *w)
 {
     Qcow2State *s = qcow2_state(w->c->node);
 
-    w->l2_off = off;
-    w->l2 = table;
-    w->dirty_from = w->dirty_to = 0;
-    for (int i = 0; i < 1 << s->l2_bits; i++) {
-        int r = copied_entry(co, w, i);
-
-        if (r < 0) {
-            return r;
-        }
+    if (!w->l2_off) {
+        return;
     }
-    return walk_write_back(co, w);
+    for (int i = 0; i < 1 << s->l2_bits; i++) {
+        copied_entry(co, w, i);
+    }
 }
 
-/* An L1 entry: its flag in @l1, which is written later; whether its table can
- * be walked. */
-static bool copied_l1_entry(Co *co, Qcow2Check *c, uint64_t *l1, uint32_t i,
-                            bool *changed)
+/* L1 is written when all is done. */
+static void copied_l1_entry(Co *co, TableWalk *w, uint32_t index)
 {
+    Qcow2Check *c = w->c;
     Qcow2State *s = qcow2_state(c->node);
-    uint64_t entry = l1[i];
-    int64_t off = entry & QCOW2_OFFSET_MASK;
-    bool mend = c->fix.fix_errors && off;
-    uint64_t count = 0;
+    uint64_t entry = w->l1[index];
+    int64_t cluster = (entry & QCOW2_OFFSET_MASK) >> s->cluster_bits;
+    uint64_t count;
 
-    if (off && qcow2_check_disk_count(co, c, off >> s->cluster_bits,
-                                      &count) < 0) {
-        return false;
+    if (!(entry & QCOW2_OFFSET_MASK) ||
+        qcow2_check_disk_count(co, c, cluster, &count) < 0 ||
+        (count == 1) == !!(entry & QCOW2_COPIED)) {
+        return;
     }
-    if (entry && (count == 1) != !!(entry & QCOW2_COPIED)) {
-        qcow2_check_tell(c, mend, "OFLAG_COPIED L2 cluster: "
-                         "l1_index=%" PRIu32 " l1_entry=%" PRIx64
-                         " refcount=%" PRIu64, i, entry, count);
-        if (mend) {
-            l1[i] = count == 1 ? entry | QCOW2_COPIED
-                               : entry & ~QCOW2_COPIED;
-            *changed = true;
-        }
+    qcow2_check_tell(c, w->mend, "OFLAG_COPIED L2 cluster: l1_index=%" PRIu32
+                     " l1_entry=%" PRIx64 " refcount=%" PRIu64, index, entry,
+                     count);
+    if (w->mend) {
+        w->l1[index] = count == 1 ? entry | QCOW2_COPIED
+                                  : entry & ~QCOW2_COPIED;
+        w->l1_changed = true;
     }
-    return off && !qcow2_in_cluster(s, off) &&
-           off + s->cluster_size - c->file_len < s->cluster_size;
 }
 
 int qcow2_check_copied(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    uint32_t max = MAX(READ_RUN >> s->cluster_bits, 1);
-    g_autofree uint8_t *buf = g_malloc((int64_t)max << s->cluster_bits);
     g_autofree uint64_t *l1 = NULL;
-    TableWalk w = { .c = c };
-    bool changed = false;
+    TableWalk w = { .c = c, .size = s->hdr.l1_size,
+                    .entry = copied_l1_entry, .table = copied_table };
+    const CheckResult *res = c->res;
     int r = qcow2_read_table(co, c->node, s->hdr.l1_offset, s->hdr.l1_size,
                              &l1);
 
-    for (uint32_t i = 0; i < s->hdr.l1_size && r >= 0;) {
-        uint32_t n = 0, run = walk_run(s, l1, i, s->hdr.l1_size, max);
-
-        while (n < run && copied_l1_entry(co, c, l1, i + n, &changed)) {
-            n++;
-        }
-        if (n) {
-            r = walk_tables(co, &w, l1, i, n, buf, copied_l2);
-        }
-        i += n + (n < run);
+    /* Wrong flags alone are mended with the leaks, which may be why. */
+    w.mend = c->fix.fix_errors ||
+             (c->fix.fix_leaks && !res->corruptions && !res->leaks &&
+              !res->check_errors);
+    w.l1 = l1;
+    if (r >= 0) {
+        r = walk_l1(co, &w);
     }
-    if (r >= 0 && changed) {
-        r = qcow2_write_table(co, c->node, QCOW2_OL_ALL, s->hdr.l1_offset,
-                              s->hdr.l1_size, l1);
+    if (r >= 0 && w.l1_changed) {
+        r = qcow2_write_table(co, c->node, QCOW2_OL_ACTIVE_L1,
+                              s->hdr.l1_offset, s->hdr.l1_size, l1);
     }
     return r;
 }

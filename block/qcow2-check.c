@@ -30,6 +30,22 @@ int qcow2_check_references(Co *co, Qcow2Check *c)
 
 /* ---- 2: refcounts ---- */
 
+void qcow2_check_tell_count(Qcow2Check *c, bool mend, int64_t cluster,
+                            uint64_t disk, uint64_t count)
+{
+    CheckResult *res = c->res;
+
+    fprintf(stderr, "%s cluster %" PRId64 " refcount=%" PRIu64
+            " reference=%" PRIu64 "\n",
+            mend ? "Repairing" : disk > count ? "Leaked" : "ERROR", cluster,
+            disk, count);
+    if (disk > count) {
+        *(mend ? &res->leaks_fixed : &res->leaks) += 1;
+    } else {
+        *(mend ? &res->corruptions_fixed : &res->corruptions) += 1;
+    }
+}
+
 static void compare_cluster(Qcow2Check *c, int64_t i, uint64_t disk)
 {
     uint64_t count = qcow2_check_count(c, i);
@@ -37,19 +53,9 @@ static void compare_cluster(Qcow2Check *c, int64_t i, uint64_t disk)
     if (disk || count) {
         c->highest = i;
     }
-    if (disk == count) {
-        return;
-    }
-    if (disk == 0) {
-        c->rebuild = true;
-    }
-    fprintf(stderr, "%s cluster %" PRId64 " refcount=%" PRIu64
-            " reference=%" PRIu64 "\n", disk > count ? "Leaked" : "ERROR", i,
-            disk, count);
-    if (disk > count) {
-        c->res->leaks++;
-    } else {
-        c->res->corruptions++;
+    if (disk != count) {
+        c->rebuild |= disk == 0;
+        qcow2_check_tell_count(c, false, i, disk, count);
     }
 }
 
@@ -68,33 +74,48 @@ static void compare_block16(Qcow2Check *c, const uint8_t *buf, int64_t first,
     }
 }
 
+/* Nothing is known of the clusters that a block that can't be read counts. */
+void qcow2_check_tell_unknown(Co *co, Qcow2Check *c, int64_t first,
+                              int64_t len, int err)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t i = first >> s->refblock_bits;
+    uint64_t off = i < s->reftable_size ?
+                   s->reftable[i] & QCOW2_REFT_OFFSET_MASK : 0;
+
+    if (qcow2_in_cluster(s, off)) {
+        qcow2_signal_corruption(co, c->node, !c->fix.fix_errors, -1, -1,
+                                "Refblock offset %#" PRIx64 " unaligned "
+                                "(reftable index: %#" PRIx64 ")", off, i);
+    }
+    for (int64_t k = first; k < first + len; k++) {
+        fprintf(stderr, "Can't get refcount for cluster %" PRId64 ": %s\n",
+                k, g_strerror(-err));
+    }
+    c->res->check_errors += len;
+}
+
 static int compare_all(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
-    int64_t first, len, end = c->n;
+    int64_t first, len;
     int order = s->hdr.refcount_order;
 
     c->highest = 0;
-    /* References may reach one cluster past the end of the file. */
-    end += qcow2_check_count(c, end) > 0;
-    for (int64_t i = 0; i < end; i = first + len) {
+    for (int64_t i = 0; i < c->n; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
 
+        len = MIN(len, c->n - first);
         if (off < 0) {
-            fprintf(stderr, "Can't get refcount for cluster %" PRId64 ": %s\n",
-                    i, g_strerror(-off));
-            c->res->check_errors++;
-            return off;
-        }
-        len = MIN(len, end - first);
-        if (order == 4) {
+            qcow2_check_tell_unknown(co, c, first, len, off);
+        } else if (order == 4) {
             compare_block16(c, buf, first, len);
-            continue;
-        }
-        for (int64_t k = 0; k < len; k++) {
-            compare_cluster(c, first + k,
-                            qcow2_refcount_load(buf, order, k));
+        } else {
+            for (int64_t k = 0; k < len; k++) {
+                compare_cluster(c, first + k,
+                                qcow2_refcount_load(buf, order, k));
+            }
         }
     }
     return 0;
@@ -108,12 +129,10 @@ int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c)
     int64_t first, len;
 
     for (int64_t i = 0; i < c->capacity; i = first + len) {
-        int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
-
-        if (off < 0) {
-            return off;
-        }
-        for (int64_t k = 0; k < len && first + k < c->capacity; k++) {
+        /* Zeroes if it can't be read, which has been told. */
+        qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+        len = MIN(len, c->capacity - first);
+        for (int64_t k = 0; k < len; k++) {
             qcow2_check_set_count(c, first + k,
                                   qcow2_refcount_load(
                                       buf, s->hdr.refcount_order, k));
@@ -131,38 +150,70 @@ static int recount(Co *co, Qcow2Check *c)
     return qcow2_check_count_init(co, c);
 }
 
-static int mend_refcounts(Co *co, Qcow2Check *c, const CheckResult *found)
+/* What was the old structures is leaked now. Tells of it, but it is no news
+ * that anything was wrong. */
+static int mend_after_rebuild(Co *co, Qcow2Check *c)
 {
-    int64_t corruptions = c->res->corruptions - found->corruptions;
-    int64_t leaks = c->res->leaks - found->leaks;
+    CheckResult *res = c->res, scratch = { 0 };
+    int r = recount(co, c);
+
+    c->res = &scratch;
+    c->rebuild = false;
+    if (r >= 0) {
+        r = qcow2_check_references(co, c);
+    }
+    if (r >= 0) {
+        r = qcow2_check_refcount_structures(co, c);
+    }
+    if (r >= 0) {
+        r = qcow2_repair_refcounts(co, c);
+    }
+    c->res = res;
+    if (c->rebuild) {
+        fprintf(stderr, "ERROR rebuilt refcount structure is still broken\n");
+    }
+    return r;
+}
+
+static int mend_by_rebuild(Co *co, Qcow2Check *c, const CheckResult *found)
+{
+    CheckResult *res = c->res;
     int r;
 
-    if (c->rebuild && c->fix.fix_errors) {
-        fprintf(stderr, "Rebuilding refcount structure\n");
-        r = qcow2_repair_rebuild(co, c);
-        if (r < 0) {
-            return r;
-        }
-        c->res->corruptions -= corruptions;
-        c->res->corruptions_fixed += corruptions;
-        if (!c->lost) {
-            c->res->leaks -= leaks;
-            c->res->leaks_fixed += leaks;
-        }
-        return recount(co, c);
+    fprintf(stderr, "Rebuilding refcount structure\n");
+    r = qcow2_repair_rebuild(co, c);
+    if (r < 0) {
+        return r;
     }
-    if (c->rebuild && c->fix.fix_leaks) {
+    res->corruptions_fixed += res->corruptions - found->corruptions;
+    res->corruptions = found->corruptions;
+    res->check_errors = found->check_errors;
+    if (!c->lost || !c->cautious) {
+        res->leaks_fixed += res->leaks - found->leaks;
+        res->leaks = found->leaks;
+    }
+    return mend_after_rebuild(co, c);
+}
+
+/* @found: but for refcounts and their structures. @structures: with those of
+ * the structures. */
+static int mend_refcounts(Co *co, Qcow2Check *c, const CheckResult *found,
+                          const CheckResult *structures)
+{
+    CheckResult *res = c->res;
+
+    if (c->rebuild && c->fix.fix_errors) {
+        return mend_by_rebuild(co, c, found);
+    }
+    if (c->rebuild) {
         fprintf(stderr, "ERROR need to rebuild refcount structures\n");
         return -EIO;
     }
-    if (corruptions || leaks) {
-        CheckResult before = *c->res;
-
-        r = qcow2_repair_refcounts(co, c);
-        c->res->leaks -= c->res->leaks_fixed - before.leaks_fixed;
-        c->res->corruptions -= c->res->corruptions_fixed -
-                               before.corruptions_fixed;
-        return r;
+    if (res->corruptions || res->leaks) {
+        res->corruptions = structures->corruptions;
+        res->leaks = structures->leaks;
+        res->check_errors = structures->check_errors;
+        return qcow2_repair_refcounts(co, c);
     }
     return 0;
 }
@@ -194,7 +245,7 @@ static int mend_snapshot_table(Co *co, Qcow2Check *c)
 
 static int check_refcounts(Co *co, Qcow2Check *c)
 {
-    CheckResult found;
+    CheckResult found, structures;
     int r = qcow2_check_references(co, c);
 
     /* From here on it is refcounts that are wrong, or their structures. */
@@ -202,11 +253,12 @@ static int check_refcounts(Co *co, Qcow2Check *c)
     if (r >= 0) {
         r = qcow2_check_refcount_structures(co, c);
     }
+    structures = *c->res;
     if (r >= 0) {
         r = compare_all(co, c);
     }
     if (r >= 0 && (c->fix.fix_errors || c->fix.fix_leaks)) {
-        r = mend_refcounts(co, c, &found);
+        r = mend_refcounts(co, c, &found, &structures);
     }
     return r < 0 ? r : mend_snapshot_table(co, c);
 }
@@ -279,12 +331,13 @@ static int check_mark(Co *co, Node *node, const CheckResult *res)
     return r;
 }
 
-int qcow2_check(Co *co, Node *node, const CheckOptions *opts,
-                CheckResult *res)
+static int check_image(Co *co, Node *node, const CheckOptions *opts,
+                       bool cautious, CheckResult *res)
 {
     Qcow2State *s = qcow2_state(node);
     bool mend = opts->fix_leaks || opts->fix_errors;
-    Qcow2Check c = { .node = node, .res = res, .fix = *opts };
+    Qcow2Check c = { .node = node, .res = res, .fix = *opts,
+                     .cautious = cautious };
     int r, r2;
 
     res->have_clusters = true;
@@ -301,11 +354,17 @@ int qcow2_check(Co *co, Node *node, const CheckOptions *opts,
     return r < 0 || !mend ? r : check_mark(co, node, res);
 }
 
+int qcow2_check(Co *co, Node *node, const CheckOptions *opts,
+                CheckResult *res)
+{
+    return check_image(co, node, opts, false, res);
+}
+
 bool qcow2_check_repair_on_open(Co *co, Node *node, Error **errp)
 {
     CheckOptions opts = { .fix_leaks = true, .fix_errors = true };
     CheckResult res = { 0 };
-    int r = qcow2_check(co, node, &opts, &res);
+    int r = check_image(co, node, &opts, true, &res);
 
     if (r >= 0 && (res.corruptions || res.check_errors)) {
         r = -EIO;

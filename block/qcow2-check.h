@@ -19,14 +19,18 @@ typedef struct Qcow2Check {
     Node *node;
     CheckResult *res;
     CheckOptions fix;
-    bool quiet;                 /* count, but neither tell nor mend */
 
     int64_t file_len;           /* bytes */
     int64_t n;                  /* clusters of the file */
     int64_t capacity;           /* of the array: a few more */
+    GHashTable *outside;        /* clusters that are referred to though they
+                                 * lie outside of the file, not far behind it;
+                                 * keys are their indexes; NULL: none */
     uint16_t *counts16;         /* refcounts of at most 16 bits, or */
     uint64_t *counts64;
 
+    bool cautious;              /* nobody asked for it: what may be in use is
+                                 * not given free */
     bool lost;                  /* a table can't be read: what seems to be
                                  * leaked may be in use */
     bool rebuild;               /* refcounts can't be mended in place */
@@ -39,7 +43,6 @@ typedef struct Qcow2Check {
 /* For the file as it is now. -ENOMEM. */
 int qcow2_check_count_init(Co *co, Qcow2Check *c);
 void qcow2_check_count_free(Qcow2Check *c);
-void qcow2_check_count_reset(Qcow2Check *c);
 uint64_t qcow2_check_count(const Qcow2Check *c, int64_t cluster);
 void qcow2_check_set_count(Qcow2Check *c, int64_t cluster, uint64_t count);
 /* One reference more to all that [off, off + len) touches. Tells of what lies
@@ -72,7 +75,17 @@ int qcow2_check_refcount_structures(Co *co, Qcow2Check *c);
 
 /* Everything but the refcount structures. */
 int qcow2_check_references(Co *co, Qcow2Check *c);
+/* A refcount that is not the count: told of and counted. @mend: it is going to
+ * be corrected. */
+void qcow2_check_tell_count(Qcow2Check *c, bool mend, int64_t cluster,
+                            uint64_t disk, uint64_t count);
 
+/* The refcounts of @len clusters can't be read: told of and counted. */
+void qcow2_check_tell_unknown(Co *co, Qcow2Check *c, int64_t first,
+                              int64_t len, int err);
+
+/* Whether the block of cluster @index can be read at all. */
+bool qcow2_check_refcount_is_known(const Qcow2Check *c, int64_t index);
 /* The refcount block for cluster @index, *@len clusters from *@first on; @buf
  * is one cluster and zeroed if there is no (readable) block. Its offset, 0, or
  * -errno. */
@@ -86,9 +99,15 @@ int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c);
 int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
                            uint64_t *ret);
 
+/* The refcount on disk of any cluster, also of one past the file's end: out of
+ * the counts, which have been loaded from there, or read. */
+int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
+                           uint64_t *ret);
+
 /* ---- qcow2-repair.c ---- */
 
-/* Makes the refcounts on disk the counts. Prints each. */
+/* Makes the refcounts on disk the counts, as far as asked for. Tells and counts
+ * each, what is left as it is as well. */
 int qcow2_repair_refcounts(Co *co, Qcow2Check *c);
 /* Makes new refcount structures out of the references. */
 int qcow2_repair_rebuild(Co *co, Qcow2Check *c);

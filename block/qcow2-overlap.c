@@ -45,19 +45,28 @@ void qcow2_overlap_reset(Qcow2State *s)
     g_clear_pointer(&s->meta_clusters, g_hash_table_unref);
 }
 
+/* In a damaged image a cluster may be both. */
+static void add_one_more(Qcow2State *s, int64_t off, int section)
+{
+    int old = GPOINTER_TO_INT(g_hash_table_lookup(s->meta_clusters,
+                                                  cluster_key(s, off)));
+
+    qcow2_overlap_add(s, off, old | section);
+}
+
 static void build_clusters(Qcow2State *s)
 {
     s->meta_clusters = g_hash_table_new(NULL, NULL);
     for (uint32_t i = 0; i < s->hdr.l1_size; i++) {
         if (s->l1[i] & QCOW2_OFFSET_MASK) {
-            qcow2_overlap_add(s, s->l1[i] & QCOW2_OFFSET_MASK,
-                              QCOW2_OL_ACTIVE_L2);
+            add_one_more(s, s->l1[i] & QCOW2_OFFSET_MASK,
+                         QCOW2_OL_ACTIVE_L2);
         }
     }
     for (int64_t i = 0; i < s->reftable_size; i++) {
         if (s->reftable[i] & QCOW2_REFT_OFFSET_MASK) {
-            qcow2_overlap_add(s, s->reftable[i] & QCOW2_REFT_OFFSET_MASK,
-                              QCOW2_OL_REFCOUNT_BLOCK);
+            add_one_more(s, s->reftable[i] & QCOW2_REFT_OFFSET_MASK,
+                         QCOW2_OL_REFCOUNT_BLOCK);
         }
     }
 }
@@ -119,7 +128,7 @@ static int check_clusters(Qcow2State *s, int what, int64_t off, int64_t len)
                                                       cluster_key(s, o)));
 
         if (hit & what) {
-            return hit;
+            return hit & what;
         }
     }
     return 0;

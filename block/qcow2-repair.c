@@ -6,50 +6,46 @@
  * In place, where each cluster that is in use has some refcount: one refcount
  * block is read, corrected and written at a time. From nothing, where it has
  * none or the structures themselves are damaged: new blocks and a new table
- * are written behind everything that is in the file, then the header is
- * switched over; until then the old ones are as they were.
+ * are written where nothing is, then the header is switched over; until then
+ * the old ones are as they were.
  *
- * If tables could not be read, nothing is given free: what seems to be unused
- * may be what they led to.
+ * The old structures keep their references until then; they are leaks after it.
+ *
+ * If tables could not be read, what seems to be unused may be what they led to.
+ * It is given free if the user asks for it, but not when an image that was left
+ * dirty is repaired by itself.
  */
 #include "block/qcow2-check.h"
 
 /* ---- in place ---- */
 
-/* What cluster @i with @disk references on disk shall have. */
-static uint64_t repair_target(const Qcow2Check *c, int64_t i, uint64_t disk)
+static bool repair_wanted(const Qcow2Check *c, uint64_t disk, uint64_t count)
 {
-    uint64_t count = qcow2_check_count(c, i);
-
-    if (count < disk) {
-        return c->fix.fix_leaks && !c->lost ? count : disk;
-    }
-    return c->fix.fix_errors ? count : disk;
+    return disk > count ? c->fix.fix_leaks && !(c->lost && c->cautious)
+                        : c->fix.fix_errors;
 }
 
-/* Corrects the block in @buf; whether anything changed. */
-static bool repair_block(Qcow2Check *c, uint8_t *buf, int64_t first,
-                         int64_t len)
+/* Corrects the block in @buf, if it @exists; whether anything changed. */
+static bool repair_block(Qcow2Check *c, uint8_t *buf, bool exists,
+                         int64_t first, int64_t len)
 {
     int order = qcow2_state(c->node)->hdr.refcount_order;
     bool changed = false;
 
-    for (int64_t i = 0; i < len && first + i < c->capacity; i++) {
+    for (int64_t i = 0; i < len; i++) {
         uint64_t disk = qcow2_refcount_load(buf, order, i);
-        uint64_t count = repair_target(c, first + i, disk);
+        uint64_t count = qcow2_check_count(c, first + i);
+        bool mend;
 
         if (disk == count) {
             continue;
         }
-        fprintf(stderr, "Repairing cluster %" PRId64 " refcount=%" PRIu64
-                " reference=%" PRIu64 "\n", first + i, disk, count);
-        qcow2_refcount_store(buf, order, i, count);
-        if (count < disk) {
-            c->res->leaks_fixed++;
-        } else {
-            c->res->corruptions_fixed++;
+        mend = exists && repair_wanted(c, disk, count);
+        qcow2_check_tell_count(c, mend, first + i, disk, count);
+        if (mend) {
+            qcow2_refcount_store(buf, order, i, count);
+            changed = true;
         }
-        changed = true;
     }
     return changed;
 }
@@ -65,10 +61,17 @@ int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
         int r = 0;
 
         if (off < 0) {
-            return off;
+            qcow2_check_tell_unknown(co, c, first, MIN(len, c->n - first),
+                                     off);
+            continue;
         }
-        if (off > 0 && repair_block(c, buf, first, len)) {
-            r = io_pwrite(co, c->node->file, off, s->cluster_size, buf, 0);
+        if (repair_block(c, buf, off > 0, first, MIN(len, c->n - first))) {
+            r = qcow2_overlap_check(co, c->node, QCOW2_OL_REFCOUNT_BLOCK,
+                                    off, s->cluster_size, false);
+            if (r >= 0) {
+                r = io_pwrite(co, c->node->file, off, s->cluster_size, buf,
+                              0);
+            }
         }
         if (r < 0) {
             return r;
@@ -79,118 +82,114 @@ int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
 
 /* ---- from nothing ---- */
 
-/* Where the new structures will be: [start, end) in clusters. */
+/* Where the new structures will be: blocks and table side by side from @start
+ * on; and how many clusters they are to count. Unit: clusters. */
 typedef struct Rebuild {
     int order;                  /* of the new refcounts */
     int block_bits;             /* log2 of the entries of a block */
     int64_t start, blocks, table_clusters, end;
 } Rebuild;
 
-static int rebuild_plan(Qcow2Check *c, int order, Rebuild *rb)
+/* What it takes to count @end clusters. */
+static void rebuild_size(const Qcow2State *s, Rebuild *rb, int64_t end)
+{
+    rb->end = end;
+    rb->blocks = MAX(DIV_ROUND_UP(end, INT64_C(1) << rb->block_bits), 1);
+    rb->table_clusters = qcow2_size_to_clusters(s, rb->blocks * 8);
+}
+
+/* The first @need clusters side by side that nothing refers to, and, unless
+ * @leaked, are free by the old refcounts as well; or -1. */
+static int64_t rebuild_find_room(Co *co, Qcow2Check *c, int64_t need,
+                                 bool leaked)
 {
     Qcow2State *s = qcow2_state(c->node);
-    int64_t before;
+    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    int64_t first, len, run = 0;
+
+    for (int64_t i = 0; i < c->n; i = first + len) {
+        /* Zeroes if it can't be read: then only references count. */
+        qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+        for (int64_t k = 0; k < len && first + k < c->n; k++) {
+            bool used = qcow2_check_count(c, first + k) ||
+                        (!leaked &&
+                         qcow2_refcount_load(buf, s->hdr.refcount_order, k));
+
+            run = used ? 0 : run + 1;
+            if (run == need) {
+                return first + k + 1 - need;
+            }
+        }
+    }
+    return -1;
+}
+
+/* Whether something outside of the file that is referred to would be hit; then
+ * rb->start is behind it. */
+static bool rebuild_step_over(const Qcow2Check *c, Rebuild *rb)
+{
+    for (int64_t i = rb->end - 1; c->outside && i >= rb->start; i--) {
+        if (g_hash_table_contains(c->outside, GSIZE_TO_POINTER(i))) {
+            rb->start = i + 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void rebuild_plan_behind(const Qcow2Check *c, Rebuild *rb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    rb->start = c->n;
+    do {
+        int64_t before;
+
+        do {
+            before = rb->end;
+            rebuild_size(s, rb, rb->start + rb->blocks + rb->table_clusters);
+        } while (rb->end < rb->start + rb->blocks + rb->table_clusters ||
+                 rb->end != before);
+    } while (rebuild_step_over(c, rb));
+}
+
+/* Inside of the file, if possible where it does not overwrite what was leaked;
+ * but rather that than make the file longer, if something was cut off its end:
+ * it would not be seen to be missing any more. Behind everything if there may
+ * be something that could not be found. */
+static int rebuild_plan(Co *co, Qcow2Check *c, int order, Rebuild *rb)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t need;
 
     rb->order = order;
     rb->block_bits = s->cluster_bits + 3 - order;
-
-    /* Something may end in the cluster behind the file. */
-    rb->start = c->n + (qcow2_check_count(c, c->n) > 0);
-    rb->blocks = 1;
-    rb->table_clusters = 1;
-    do {
-        before = rb->blocks;
-        rb->table_clusters = qcow2_size_to_clusters(s, rb->blocks * 8);
-        rb->end = rb->start + rb->blocks + rb->table_clusters;
-        rb->blocks = DIV_ROUND_UP(rb->end, INT64_C(1) << rb->block_bits);
-    } while (rb->blocks != before);
+    rebuild_size(s, rb, c->n);
+    need = rb->blocks + rb->table_clusters;
+    rb->start = c->lost ? -1 : rebuild_find_room(co, c, need, false);
+    if (rb->start < 0 && !c->lost && c->outside && !c->cautious) {
+        rb->start = rebuild_find_room(co, c, need, true);
+    }
+    if (rb->start < 0) {
+        rebuild_plan_behind(c, rb);
+    }
     return rb->table_clusters << s->cluster_bits > QCOW2_MAX_REFTABLE_BYTES ?
            -EFBIG : 0;
 }
 
-/* A cluster of the old structures. */
-typedef struct OldCluster {
-    int64_t cluster;
-    uint64_t count;             /* with the old structures themselves */
-} OldCluster;
-
-static int old_cluster_cmp(gconstpointer a, gconstpointer b)
-{
-    const OldCluster *x = a, *y = b;
-
-    return x->cluster < y->cluster ? -1 : x->cluster > y->cluster;
-}
-
-static void old_clusters_add(Qcow2Check *c, GArray *old, int64_t off,
-                             int64_t len)
-{
-    Qcow2State *s = qcow2_state(c->node);
-
-    for (int64_t at = off; at < off + len; at += s->cluster_size) {
-        OldCluster o = { at >> s->cluster_bits, 0 };
-
-        o.count = qcow2_check_count(c, o.cluster);
-        if (o.count) {
-            g_array_append_val(old, o);
-        }
-    }
-}
-
-/* What the old structures take, in order. */
-static GArray *old_clusters(Qcow2Check *c)
-{
-    Qcow2State *s = qcow2_state(c->node);
-    GArray *old = g_array_new(false, false, sizeof(OldCluster));
-
-    old_clusters_add(c, old, s->hdr.reftable_offset,
-                     (int64_t)s->hdr.reftable_clusters << s->cluster_bits);
-    for (int64_t i = 0; i < s->reftable_size; i++) {
-        int64_t off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
-
-        if (off && !qcow2_in_cluster(s, off)) {
-            old_clusters_add(c, old, off, s->cluster_size);
-        }
-    }
-    g_array_sort(old, old_cluster_cmp);
-    return old;
-}
-
-/* Those that nothing else refers to are free now. */
-static void old_clusters_tell(Qcow2Check *c, const GArray *old)
-{
-    int64_t last = -1;
-
-    for (guint i = 0; i < old->len; i++) {
-        const OldCluster *o = &g_array_index(old, OldCluster, i);
-        uint64_t now = qcow2_check_count(c, o->cluster);
-
-        if (o->cluster != last && now < o->count) {
-            fprintf(stderr, "Repairing cluster %" PRId64 " refcount=%" PRIu64
-                    " reference=%" PRIu64 "\n", o->cluster, o->count, now);
-        }
-        last = o->cluster;
-    }
-}
-
-/* The references without those of the old structures. */
-static int rebuild_count(Co *co, Qcow2Check *c)
+/* What tables that can't be read may lead to stays in use. */
+static int rebuild_keep_lost(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
-    g_autoptr(GArray) old = old_clusters(c);
     int64_t first, len;
-    int r;
 
-    c->quiet = true;
-    qcow2_check_count_reset(c);
-    r = qcow2_check_references(co, c);
-    c->quiet = false;
-    if (r >= 0) {
-        old_clusters_tell(c, old);
-    }
-    for (int64_t i = 0; r >= 0 && c->lost && i < c->n; i = first + len) {
+    for (int64_t i = 0; i < c->n; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
 
+        if (off < 0) {
+            return off;
+        }
         for (int64_t k = 0; off > 0 && k < len && first + k < c->n; k++) {
             uint64_t disk = qcow2_refcount_load(buf, s->hdr.refcount_order,
                                                 k);
@@ -200,7 +199,13 @@ static int rebuild_count(Co *co, Qcow2Check *c)
             }
         }
     }
-    return r;
+    return 0;
+}
+
+static bool rebuild_is_own(const Rebuild *rb, int64_t cluster)
+{
+    return cluster >= rb->start &&
+           cluster < rb->start + rb->blocks + rb->table_clusters;
 }
 
 static int rebuild_write_blocks(Co *co, Qcow2Check *c, const Rebuild *rb)
@@ -214,8 +219,8 @@ static int rebuild_write_blocks(Co *co, Qcow2Check *c, const Rebuild *rb)
         memset(buf, 0, s->cluster_size);
         for (int64_t k = 0; k < n && b * n + k < rb->end; k++) {
             int64_t cluster = b * n + k;
-            uint64_t count = cluster < rb->start ?
-                             qcow2_check_count(c, cluster) : 1;
+            uint64_t count = rebuild_is_own(rb, cluster) ? 1 :
+                             qcow2_check_count(c, cluster);
 
             if (count) {
                 qcow2_refcount_store(buf, rb->order, k, count);
@@ -285,7 +290,7 @@ static int rebuild_switch(Co *co, Qcow2Check *c, const Rebuild *rb)
 static int rebuild_write(Co *co, Qcow2Check *c, int order)
 {
     Rebuild rb;
-    int r = rebuild_plan(c, order, &rb);
+    int r = rebuild_plan(co, c, order, &rb);
 
     if (r >= 0) {
         r = rebuild_write_blocks(co, c, &rb);
@@ -298,7 +303,7 @@ static int rebuild_write(Co *co, Qcow2Check *c, int order)
 
 int qcow2_repair_rebuild(Co *co, Qcow2Check *c)
 {
-    int r = rebuild_count(co, c);
+    int r = c->lost && c->cautious ? rebuild_keep_lost(co, c) : 0;
 
     return r < 0 ? r :
            rebuild_write(co, c, qcow2_state(c->node)->hdr.refcount_order);
@@ -317,13 +322,30 @@ static int64_t width_find_larger(const Qcow2Check *c, uint64_t max)
     return -1;
 }
 
+static void width_drop(Qcow2Check *c, int64_t off, int64_t len)
+{
+    int bits = qcow2_state(c->node)->cluster_bits;
+
+    for (int64_t i = off >> bits; i < (off + len) >> bits; i++) {
+        if (i < c->n) {
+            qcow2_check_set_count(c, i, 0);
+        }
+    }
+}
+
+/* Nothing refers to the old structures when the new ones are in use. */
 static void width_drop_old(Qcow2Check *c)
 {
-    g_autoptr(GArray) old = old_clusters(c);
+    Qcow2State *s = qcow2_state(c->node);
 
-    for (guint i = 0; i < old->len; i++) {
-        qcow2_check_set_count(c, g_array_index(old, OldCluster, i).cluster,
-                              0);
+    width_drop(c, s->hdr.reftable_offset,
+               (int64_t)s->hdr.reftable_clusters << s->cluster_bits);
+    for (int64_t i = 0; i < s->reftable_size; i++) {
+        int64_t off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
+
+        if (off && !qcow2_in_cluster(s, off)) {
+            width_drop(c, off, s->cluster_size);
+        }
     }
 }
 

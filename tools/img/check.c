@@ -227,6 +227,9 @@ static int check_image(Co *co, const CheckArgs *a, Node *node)
             check_print_human(&res);
         }
     }
+    if (res.check_errors) {
+        error_report("Check failed");
+    }
     return check_exit_code(&res);
 }
 
