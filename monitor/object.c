@@ -11,6 +11,7 @@
  */
 #include "monitor/object.h"
 
+#include "block/graph.h"
 #include "util/id.h"
 #include "util/iothread.h"
 #include "util/secret.h"
@@ -27,7 +28,7 @@ typedef struct ObjectClass {
     /* Carries out @values; @first: the object is just being made. */
     bool (*apply)(Co *co, Object *obj, const json_t *values, bool first,
                   Error **errp);
-    bool (*remove)(Object *obj, Error **errp);
+    bool (*remove)(Co *co, Object *obj, Error **errp);
 } ObjectClass;
 
 static GPtrArray *objects;      /* of Object, in order; NULL: none yet */
@@ -79,9 +80,42 @@ static bool object_apply_iothread(Co *co, Object *obj, const json_t *values,
     return !first || iothread_new(obj->id, errp);
 }
 
-static bool object_remove_iothread(Object *obj, Error **errp)
+/* An export's, a job's: somebody who asks for I/O there. */
+static bool iothread_has_root(const Loop *loop)
 {
-    return iothread_delete(iothread_find(obj->id), errp);
+    for (Node *n = node_first(); n; n = node_next(n)) {
+        for (guint i = 0; n->loop == loop && i < n->parents->len; i++) {
+            const Edge *e = g_ptr_array_index(n->parents, i);
+
+            if (e->root) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Graphs that nobody uses come home. */
+static bool iothread_empty(Co *co, Loop *loop, Error **errp)
+{
+    for (Node *n = node_first(); n; n = node_next(n)) {
+        if (n->loop == loop && !graph_set_loop(co, n, loop_main(), errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool object_remove_iothread(Co *co, Object *obj, Error **errp)
+{
+    IOThread *t = iothread_find(obj->id);
+
+    if (iothread_has_root(iothread_loop(t))) {
+        error_setg(errp, "object '%s' is in use, can not be deleted", obj->id);
+        return false;
+    }
+    return iothread_empty(co, iothread_loop(t), errp) &&
+           iothread_delete(t, errp);
 }
 
 static bool object_apply_main_loop(Co *co, Object *obj, const json_t *values,
@@ -96,7 +130,7 @@ static bool object_apply_main_loop(Co *co, Object *obj, const json_t *values,
     return true;
 }
 
-static bool object_remove_main_loop(Object *obj, Error **errp)
+static bool object_remove_main_loop(Co *co, Object *obj, Error **errp)
 {
     error_setg(errp, "object '%s' is in use, can not be deleted", obj->id);
     return false;
@@ -149,7 +183,7 @@ static bool object_apply_secret(Co *co, Object *obj, const json_t *values,
     return secret_load(co, obj->id, &src, errp);
 }
 
-static bool object_remove_secret(Object *obj, Error **errp)
+static bool object_remove_secret(Co *co, Object *obj, Error **errp)
 {
     secret_forget(obj->id);
     return true;
@@ -285,7 +319,7 @@ bool object_add(Co *co, const ObjectOptions *opts, Error **errp)
     return true;
 }
 
-bool object_del(const char *id, Error **errp)
+bool object_del(Co *co, const char *id, Error **errp)
 {
     Object *obj = object_find(id);
 
@@ -293,20 +327,20 @@ bool object_del(const char *id, Error **errp)
         error_setg(errp, "object '%s' not found", id);
         return false;
     }
-    if (!classes[obj->type].remove(obj, errp)) {
+    if (!classes[obj->type].remove(co, obj, errp)) {
         return false;
     }
     g_ptr_array_remove(objects, obj);
     return true;
 }
 
-void object_del_all(void)
+void object_del_all(Co *co)
 {
     while (objects && objects->len) {
         guint last = objects->len - 1;
         Object *obj = g_ptr_array_index(objects, last);
 
-        classes[obj->type].remove(obj, NULL);
+        classes[obj->type].remove(co, obj, NULL);
         g_ptr_array_remove_index(objects, last);
     }
     g_clear_pointer(&objects, g_ptr_array_unref);

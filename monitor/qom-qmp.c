@@ -22,7 +22,7 @@ bool qmp_object_add(Co *co, ObjectOptions *arg, Error **errp)
 
 bool qmp_object_del(Co *co, const char *id, Error **errp)
 {
-    return object_del(id, errp);
+    return object_del(co, id, errp);
 }
 
 /* ---- types ---- */

@@ -85,7 +85,9 @@ static void take_down(Co *co)
     node_unref_named(co);
     control_unlock(co);
     monitor_finish(co);
-    object_del_all();
+    control_lock(co);
+    object_del_all(co);
+    control_unlock(co);
     pidfile_remove();
 }
 

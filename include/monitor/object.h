@@ -18,11 +18,12 @@ typedef struct ObjectProperty {
     const char *value;          /* the default, as JSON */
 } ObjectProperty;
 
-/* QEMU's texts. */
+/* Control lock; suspend. QEMU's texts. */
 bool object_add(Co *co, const ObjectOptions *opts, Error **errp);
-/* Also while an error ends the program: in the reverse of their order. */
-void object_del_all(void);
-bool object_del(const char *id, Error **errp);
+/* Refuses what is in use. Graphs on a thread that nobody uses come home. */
+bool object_del(Co *co, const char *id, Error **errp);
+/* At the end, when nobody uses any: the last one first. */
+void object_del_all(Co *co);
 
 Object *object_find(const char *id);
 Object *object_next(Object *obj);               /* NULL: the first */
