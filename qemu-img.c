@@ -18,6 +18,10 @@ typedef struct ImgCommand {
 #define SOURCE "[--object objectdef] [--image-opts] "
 
 static const ImgCommand commands[] = {
+    { "bench", img_bench,
+      "[-c count] [-d depth] [-f fmt] [--flush-interval=flush_interval] "
+      "[-i aio] [-n] [--no-drain] [-o offset] [--pattern=pattern] [-q] "
+      "[-s buffer_size] [-S step_size] [-t cache] [-w] [-U] filename" },
     { "bitmap", img_bitmap,
       "(--merge SOURCE | --add | --remove | --clear | --enable | "
       "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
@@ -38,11 +42,21 @@ static const ImgCommand commands[] = {
     { "create", img_create,
       "[--object objectdef] [-q] [-f fmt] [-b backing_file "
       "[-F backing_fmt]] [-u] [-o options] filename [size]" },
+    { "dd", img_dd,
+      "[--image-opts] [-U] [-f fmt] [-O output_fmt] [bs=block_size] "
+      "[count=blocks] [skip=blocks] if=input of=output" },
     { "info", img_info,
       SOURCE "[-f fmt] [--output=ofmt] [--backing-chain] [-U] filename" },
     { "map", img_map,
       SOURCE "[-f fmt] [--start-offset=offset] [--max-length=len] "
       "[--output=ofmt] [-U] filename" },
+    { "measure", img_measure,
+      "[--output=ofmt] [-O output_fmt] [-o options] [--size N | "
+      "[--object objectdef] [--image-opts] [-f fmt] [-l snapshot_param] "
+      "filename]" },
+    { "snapshot", img_snapshot,
+      SOURCE "[-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] "
+      "filename" },
     { "rebase", img_rebase,
       SOURCE "[-U] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] "
       "-b backing_file [-F backing_fmt] filename" },

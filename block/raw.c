@@ -275,9 +275,24 @@ static const CreateOption raw_create_options[] = {
     { NULL },
 };
 
+/* A raw image is as long as its disk. */
+static BlockMeasureInfo *raw_measure(Co *co, const json_t *opts, Node *source,
+                                     Error **errp)
+{
+    const char *size = json_string_value(json_object_get(opts, "size"));
+    BlockMeasureInfo *info = g_new0(BlockMeasureInfo, 1);
+
+    info->required = source ? source->length :
+                     size ? g_ascii_strtoll(size, NULL, 10) : 0;
+    info->required = ROUND_UP(info->required, 512);
+    info->fully_allocated = info->required;
+    return info;
+}
+
 static const ImageOps raw_image_ops = {
     .create_options = raw_create_options,
     .probe = raw_probe,
+    .measure = raw_measure,
 };
 
 const BlockDriver raw_driver = {

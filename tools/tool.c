@@ -108,18 +108,21 @@ bool tool_add_object(Co *co, const char *arg, bool *help, Error **errp)
 
 static const RootOps tool_root_ops = { .kind = "block-backend" };
 
-Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool write_through,
+Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool alone,
                     Error **errp)
 {
     uint64_t need = PERM_CONSISTENT_READ;
+    uint64_t share = PERM_ALL;
     Root *root;
 
+    if (alone && !(flags & OPEN_FORCE_SHARE)) {
+        share = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
+    }
     need |= flags & OPEN_RDWR ? PERM_WRITE : 0;
     need |= flags & OPEN_RESIZE ? PERM_RESIZE : 0;
-    root = root_open(co, node, "", &tool_root_ops, NULL, need, PERM_ALL, errp);
+    root = root_open(co, node, "", &tool_root_ops, NULL, need, share, errp);
     node_unref(co, node);
     if (root) {
-        root->write_through = write_through;
         root->disable_flush = flags & OPEN_NO_FLUSH;
     }
     return root;

@@ -25,10 +25,11 @@ bool tool_add_object(Co *co, const char *arg, bool *help, Error **errp);
 
 /*
  * A root for an open node, which keeps the only reference: root_free() closes
- * the image. It needs what @flags say (RDWR, RESIZE) and shares everything.
- * Consumes @node, also on failure. Control lock; suspends.
+ * the image. It needs what @flags say (RDWR, RESIZE) and shares everything, or
+ * with @alone lets nobody else change the content (unless @flags have
+ * FORCE_SHARE). Consumes @node, also on failure. Control lock; suspends.
  */
-Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool write_through,
+Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool alone,
                     Error **errp);
 
 /*

@@ -214,10 +214,12 @@ Root *img_open(Co *co, const ImgSource *src)
     Root *root = NULL;
 
     if (node) {
-        root = tool_root_new(co, node, src->flags, src->write_through, &err);
+        root = tool_root_new(co, node, src->flags, src->alone, &err);
     }
     if (!root) {
         error_reportf_err(err, "Could not open '%s': ", src->name);
+        return NULL;
     }
+    root->write_through = src->write_through;
     return root;
 }

@@ -235,13 +235,15 @@ static bool convert_check_args(ConvertArgs *a)
 {
     const char *complaint;
 
-    if (!img_check_source(a->src.image_opts, a->src.format) ||
-        !img_check_source(a->out.image_opts, a->out.format)) {
+    if (!img_check_source(a->src.image_opts, a->src.format)) {
         return false;
     }
     complaint = convert_complaint(a);
     if (complaint) {
         error_report("%s", complaint);
+        return false;
+    }
+    if (!img_check_source(a->out.image_opts, a->out.format)) {
         return false;
     }
     if (!a->out.format && !a->out.image_opts) {
@@ -280,56 +282,6 @@ static int convert_parse(Co *co, ConvertArgs *a, int argc, char **argv)
 
 /* ---- sources ---- */
 
-/* -l: "snapshot.id=1,snapshot.name=x", or an ID or a name. */
-static bool convert_load_snapshot(Co *co, Node *node, const char *param)
-{
-    const SnapshotOps *ops = node->drv->snapshots;
-    const char *id = param, *name = NULL;
-    g_autoptr(json_t) list = NULL;
-    Error *err = NULL;
-    bool ok;
-
-    if (g_str_has_prefix(param, "snapshot.")) {
-        list = keyval_parse_flat(param, NULL, NULL, NULL);
-        id = json_string_value(json_object_get(list, "snapshot.id"));
-        name = json_string_value(json_object_get(list, "snapshot.name"));
-    }
-    if (!ops || !ops->load) {
-        error_report("Failed to load snapshot: Device '%s' does not support "
-                     "internal snapshots", node->name);
-        return false;
-    }
-    ok = ops->load(co, node, id, name, list ? &err : NULL);
-    if (!ok && !list) {
-        ok = ops->load(co, node, NULL, param, &err);
-    }
-    if (!ok) {
-        error_reportf_err(err, "Failed to load snapshot: ");
-    }
-    return ok;
-}
-
-/* Nothing but the two keys may stand in the list. */
-static bool convert_check_snapshot(const char *param)
-{
-    g_autoptr(json_t) list = NULL;
-    const char *key;
-    json_t *value;
-
-    if (!param || !g_str_has_prefix(param, "snapshot.")) {
-        return true;
-    }
-    list = keyval_parse_flat(param, NULL, NULL, NULL);
-    json_object_foreach(list, key, value) {
-        if (strcmp(key, "snapshot.id") && strcmp(key, "snapshot.name")) {
-            error_report("Invalid parameter '%s'", key);
-            error_report("Failed in parsing snapshot param '%s'", param);
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool convert_open_sources(Co *co, ConvertRun *run)
 {
     ConvertArgs *a = &run->args;
@@ -346,8 +298,8 @@ static bool convert_open_sources(Co *co, ConvertRun *run)
             return false;
         }
         c->n_sources++;
-        if (a->snapshot && !convert_load_snapshot(co, root_node(s->root),
-                                                  a->snapshot)) {
+        if (a->snapshot && !img_load_snapshot(co, root_node(s->root),
+                                              a->snapshot)) {
             return false;
         }
         s->start = c->total;
@@ -570,7 +522,7 @@ static int convert_run(Co *co, ConvertRun *run)
 {
     ConvertArgs *a = &run->args;
 
-    if (!convert_check_snapshot(a->snapshot) ||
+    if (!img_check_snapshot(a->snapshot) ||
         !convert_open_sources(co, run) ||
         !convert_check_source_bitmaps(run)) {
         return 1;
@@ -590,6 +542,7 @@ int img_convert(Co *co, int argc, char **argv)
 {
     ConvertRun run = {
         .args = {
+            .src.alone = true,
             .out.flags = OPEN_RDWR | OPEN_UNMAP,
             .cache = "unsafe",
             .src_cache = "writeback",

@@ -71,6 +71,7 @@ typedef struct ImgSource {
     bool image_opts;
     OpenFlags flags;
     bool write_through;
+    bool alone;             /* nobody may write it meanwhile */
 } ImgSource;
 
 /* --image-opts and -f exclude each other; complains. */
@@ -79,8 +80,12 @@ bool img_check_source(bool image_opts, const char *format);
 /* NULL after a complaint. root_free() closes it. */
 Root *img_open(Co *co, const ImgSource *src);
 
-/* What bitmaps and snapshots are printed by (tools/img/info.c). */
 void img_print_snapshots(const SnapshotInfoList *list);
+/* -l: "snapshot.id=1,snapshot.name=x", or an ID or a name. False after a
+ * complaint; the first checks the syntax (NULL is fine), the second makes
+ * @node, which is read-only, show the snapshot. */
+bool img_check_snapshot(const char *param);
+bool img_load_snapshot(Co *co, Node *node, const char *param);
 
 /* ---- progress ---- */
 

@@ -138,14 +138,14 @@ bool io_open(Co *co, Io *io, const IoOpen *what)
                               : io_open_node(co, what, what->flags, &err);
     }
     if (node) {
-        io->root = tool_root_new(co, node, what->flags, what->write_through,
-                                 &err);
+        io->root = tool_root_new(co, node, what->flags, false, &err);
     }
     if (!io->root) {
         error_reportf_err(err, "can't open%s%s: ", named ? " device " : "",
                           named ? what->name : "");
         return false;
     }
+    io->root->write_through = what->write_through;
     return true;
 }
 
