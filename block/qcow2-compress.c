@@ -74,15 +74,6 @@ int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
     return 0;
 }
 
-/* Compressed clusters are for new images: what has a place in the file is not
- * compressed over (-EIO, as QEMU does). */
-static bool compressed_taken(const Qcow2State *s, const Qcow2Alloc *a)
-{
-    uint64_t entry = qcow2_l2_entry(s, a->slice, a->index);
-
-    return entry & (QCOW2_COMPRESSED_FLAG | QCOW2_OFFSET_MASK);
-}
-
 /* Bytes for @len compressed bytes of the cluster at @off, and its place in the
  * list of allocations. With `meta`. */
 static int compressed_plan(Co *co, Node *node, Qcow2Alloc *a, int64_t off,
@@ -101,10 +92,6 @@ static int compressed_plan(Co *co, Node *node, Qcow2Alloc *a, int64_t off,
     if (qcow2_alloc_busy(s, off, s->cluster_size)) {
         qcow2_cache_put(a->slice);
         return -EAGAIN;
-    }
-    if (compressed_taken(s, a)) {
-        qcow2_cache_put(a->slice);
-        return -EIO;
     }
     a->off = off;
     a->len = s->cluster_size;
@@ -125,11 +112,13 @@ static int compressed_plan(Co *co, Node *node, Qcow2Alloc *a, int64_t off,
 static void compressed_link(Node *node, const Qcow2Alloc *a, int64_t len)
 {
     Qcow2State *s = qcow2_state(node);
+    uint64_t old = qcow2_l2_entry(s, a->slice, a->index);
     uint64_t sectors = (a->host + len - 1) / QCOW2_COMPRESSED_SECTOR -
                        a->host / QCOW2_COMPRESSED_SECTOR;
 
     qcow2_l2_store(s, a->slice, a->index, a->host | QCOW2_COMPRESSED_FLAG |
                    sectors << (62 - (s->cluster_bits - 8)), 0);
+    qcow2_free_entry_later(node, old, QCOW2_DISCARD_OTHER);
 }
 
 /* Stores @len compressed bytes for the cluster at @off. */

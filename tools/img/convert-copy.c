@@ -264,6 +264,7 @@ static int convert_write_data(Co *co, ConvertCopy *c, const ConvertRange *r,
         if (zero) {
             ret = convert_write_zeroes(co, c, r->off + pos, n);
         } else {
+            n = c->compressed ? MIN(n, c->cluster_size) : n;
             ret = root_pwrite(co, c->target, r->off + pos, n, buf + pos,
                               flags);
         }
