@@ -4,6 +4,9 @@
  * Part of qcow2.h: what is done with an image as a whole: made, described,
  * checked, repaired; its snapshots and bitmaps.
  */
+/* Outside of the guard: it includes this file where its types are known. */
+#include "block/qcow2.h"
+
 #ifndef BLOCK_QCOW2_IMAGE_H
 #define BLOCK_QCOW2_IMAGE_H
 

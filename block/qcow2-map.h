@@ -3,6 +3,9 @@
 /*
  * Part of qcow2.h: mappings, allocating writes, and the verbs of the driver.
  */
+/* Outside of the guard: it includes this file where its types are known. */
+#include "block/qcow2.h"
+
 #ifndef BLOCK_QCOW2_MAP_H
 #define BLOCK_QCOW2_MAP_H
 

@@ -4,6 +4,9 @@
  * Part of qcow2.h: refcounts, allocating and freeing host clusters, keeping
  * writes off metadata.
  */
+/* Outside of the guard: it includes this file where its types are known. */
+#include "block/qcow2.h"
+
 #ifndef BLOCK_QCOW2_REFS_H
 #define BLOCK_QCOW2_REFS_H
 

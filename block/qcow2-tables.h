@@ -4,6 +4,9 @@
  * Part of qcow2.h: the header and other tables on their way to and from the
  * disk; the caches; options.
  */
+/* Outside of the guard: it includes this file where its types are known. */
+#include "block/qcow2.h"
+
 #ifndef BLOCK_QCOW2_TABLES_H
 #define BLOCK_QCOW2_TABLES_H
 

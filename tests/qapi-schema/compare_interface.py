@@ -41,8 +41,8 @@ MISSING = {
     'block-export-add type': {'fuse', 'vhost-user-blk', 'vduse-blk'},
     'T66 type': {'fuse', 'vhost-user-blk', 'vduse-blk'},
     # objects
-    'T176': {'authz-list', 'authz-listfile', 'authz-simple', 'main-loop',
-             'secret', 'secret_keyring', 'throttle-group', 'tls-creds-anon',
+    'T176': {'authz-list', 'authz-listfile', 'authz-simple',
+             'secret_keyring', 'throttle-group', 'tls-creds-anon',
              'tls-creds-psk', 'tls-creds-x509'},
     # actions of transactions
     'T287': {'blockdev-snapshot', 'blockdev-snapshot-internal-sync',
