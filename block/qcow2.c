@@ -128,6 +128,9 @@ static bool open_header(Co *co, Node *node, OpenFlags flags, Error **errp)
                                      &s->ext, &node->backing_file, errp)) {
         return false;
     }
+    if (node->backing_file && !*node->backing_file) {
+        g_clear_pointer(&node->backing_file, g_free);
+    }
     node->backing_format = g_strdup(s->ext.backing_format);
     node->length = s->hdr.size;
     return check_header(node, flags, errp);
