@@ -294,8 +294,7 @@ static bool open_image(Co *co, Node *node, OpenFlags flags, Error **errp)
         !open_tables(co, node, flags, errp)) {
         return false;
     }
-    if (!(flags & OPEN_NO_BACKING) &&
-        !open_backing(co, node, opts->backing, errp)) {
+    if (!open_backing(co, node, opts->backing, errp)) {
         return false;
     }
     if (!begin_writing(co, node, flags, errp)) {

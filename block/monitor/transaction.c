@@ -78,6 +78,20 @@ static bool act_backup(Co *co, TransactionAction *action, ActionContext *ctx,
                          ctx->tran, errp);
 }
 
+static bool act_snapshot(Co *co, TransactionAction *action, ActionContext *ctx,
+                         Error **errp)
+{
+    return snapshot_action(co, action->u.blockdev_snapshot.data, ctx->tran,
+                           errp);
+}
+
+static bool act_snapshot_sync(Co *co, TransactionAction *action,
+                              ActionContext *ctx, Error **errp)
+{
+    return snapshot_sync_action(co, action->u.blockdev_snapshot_sync.data,
+                                ctx->tran, errp);
+}
+
 static const struct {
     ActionFn *fn;
     bool can_group;                 /* may stand in a grouped transaction */
@@ -102,6 +116,10 @@ static const struct {
         act_bitmap_merge, false
     },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP] = { act_backup, true },
+    [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT] = { act_snapshot, false },
+    [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = {
+        act_snapshot_sync, false
+    },
 };
 
 static bool run_action(Co *co, TransactionAction *action, ActionContext *ctx,
@@ -135,6 +153,7 @@ bool qmp_transaction(Co *co, TransactionActionList *list,
         ok = run_action(co, list->value, &ctx, errp);
     }
     tran_finalize(co, ctx.tran, ok);
+    co_move(co, loop_main());
     drain_all_end(co);
     job_txn_unref(ctx.jobs);
     return ok;

@@ -27,4 +27,9 @@ bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
 bool backup_action(Co *co, BlockdevBackup *arg, JobTxn *jobs,
                    Transaction *tran, Error **errp);
 
+bool snapshot_action(Co *co, const BlockdevSnapshot *arg, Transaction *tran,
+                     Error **errp);
+bool snapshot_sync_action(Co *co, const BlockdevSnapshotSync *arg,
+                          Transaction *tran, Error **errp);
+
 #endif

@@ -45,8 +45,7 @@ MISSING = {
              'secret_keyring', 'throttle-group', 'tls-creds-anon',
              'tls-creds-psk', 'tls-creds-x509'},
     # actions of transactions
-    'T287': {'blockdev-snapshot', 'blockdev-snapshot-internal-sync',
-             'blockdev-snapshot-sync', 'drive-backup'},
+    'T287': {'blockdev-snapshot-internal-sync', 'drive-backup'},
 }
 
 
