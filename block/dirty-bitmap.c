@@ -125,6 +125,19 @@ void bitmap_note_write(Node *node, int64_t off, int64_t len)
     }
 }
 
+/* The disk has grown: what is back of what was cut off is dirty. */
+static void bitmap_grow_cut(DirtyBitmap *bm, int64_t old_len, int64_t new_len)
+{
+    int64_t end = MIN(new_len, bm->cut_end);
+
+    if (end > old_len && bm->state != BITMAP_INCONSISTENT) {
+        bitmap_set_range(bm, old_len, end - old_len);
+    }
+    if (new_len >= bm->cut_end) {
+        bm->cut_end = 0;
+    }
+}
+
 void bitmap_note_resize(Node *node, int64_t old_len, int64_t new_len)
 {
     BitmapTable *t = node->bitmaps;
@@ -139,7 +152,30 @@ void bitmap_note_resize(Node *node, int64_t old_len, int64_t new_len)
 
         bitset_resize(bm->bits,
                       bitmap_nbits(new_len, bm->granularity_shift));
+        if (new_len < old_len) {
+            bm->cut_end = MAX(bm->cut_end, old_len);
+        } else {
+            bitmap_grow_cut(bm, old_len, new_len);
+        }
     }
+}
+
+int64_t bitmap_cut_end(Node *node)
+{
+    int64_t end = 0;
+
+    for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
+        if (bm->persistent && bm->state != BITMAP_INCONSISTENT) {
+            end = MAX(end, bm->cut_end);
+        }
+    }
+    return end;
+}
+
+void bitmap_set_cut(DirtyBitmap *bm, int64_t len, int64_t end)
+{
+    bm->cut_end = end;
+    bitmap_grow_cut(bm, len, bm->node->length);
 }
 
 /* ---- table ---- */

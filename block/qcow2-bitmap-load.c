@@ -228,6 +228,7 @@ static bool load_check(Co *co, Node *node, Qcow2StoredBitmap *b, Error **errp)
 static bool load_make_bitmap(Node *node, Qcow2StoredBitmap *b, bool readonly,
                              Error **errp)
 {
+    const Qcow2Exts *ext = &qcow2_state(node)->ext;
     const Qcow2BitmapEntry *e = b->e;
     DirtyBitmap *bm = bitmap_create(node, INT64_C(1) << e->granularity_shift,
                                     e->name, errp);
@@ -246,6 +247,7 @@ static bool load_make_bitmap(Node *node, Qcow2StoredBitmap *b, bool readonly,
     bitmap_set_persistent(bm, true);
     bitmap_set_readonly(bm, readonly);
     bm->changed = false;
+    bitmap_set_cut(bm, ext->bitmaps_cut_len, ext->bitmaps_cut_end);
     return true;
 }
 

@@ -10,6 +10,7 @@
  * after the table is durable.
  *
  *     take clusters | refcounts durable | data, tables | flush
+ *       | header, if the disk was cut
  *       | directory: flags in place, or a new one if bitmaps came or went
  *       | free what is left over
  *
@@ -392,6 +393,23 @@ static int store_directory(Co *co, Node *node, GPtrArray *jobs, bool in_use)
     return r;
 }
 
+/* What shrinking has cut off the bitmaps has to be known when they are valid
+ * again. */
+static int store_cut(Co *co, Node *node)
+{
+    Qcow2Exts *ext = &qcow2_state(node)->ext;
+    uint64_t end = bitmap_cut_end(node), len = end ? node->length : 0;
+    int r;
+
+    if (ext->bitmaps_cut_end == end && ext->bitmaps_cut_len == len) {
+        return 0;
+    }
+    ext->bitmaps_cut_end = end;
+    ext->bitmaps_cut_len = len;
+    r = qcow2_write_header(co, node);
+    return r < 0 ? r : io_flush(co, node->file->child);
+}
+
 /* All that is to be written; NULL if a content can't be had. */
 static GPtrArray *store_collect(Co *co, Node *node, Error **errp)
 {
@@ -427,6 +445,9 @@ static bool store_all(Co *co, Node *node, bool in_use, Error **errp)
         return false;
     }
     r = store_contents(co, node, jobs);
+    if (r >= 0 && (all->stored->len || jobs->len)) {
+        r = store_cut(co, node);
+    }
     if (r >= 0 && (all->stored->len || jobs->len)) {
         r = store_directory(co, node, jobs, in_use);
     }

@@ -7,8 +7,8 @@
  *
  * Known ones are decoded into fields, all others are kept as bytes and are
  * written back behind the known ones. They are written in a fixed order:
- * backing format, data file, feature table, bitmaps, unknown, end; behind them
- * the backing file's name.
+ * backing format, data file, feature table, bitmaps, what they lost, unknown,
+ * end; behind them the backing file's name.
  *
  * A bitmaps extension that makes no sense does not spoil the image: the reason
  * is kept beside it, and those who read bitmaps tell it. Everything else that
@@ -24,6 +24,7 @@
 #define EXT_SMALL_CLUSTER 4096
 #define EXT_FEATURE_LEN 48
 #define EXT_BITMAPS_LEN 24
+#define EXT_BITMAPS_CUT_LEN 16
 /* Offsets of tables end below this (specification: bits 9 to 55). */
 #define EXT_MAX_HOST_OFFSET (UINT64_C(1) << 56)
 
@@ -129,6 +130,17 @@ static void ext_read_bitmaps(const uint8_t *data, uint32_t len,
     ext_check_bitmaps(h, ldl_be_p(data + 4), x);
 }
 
+/* One that makes no sense is as if it were not there. */
+static void ext_read_bitmaps_cut(const uint8_t *data, uint32_t len,
+                                 Qcow2Exts *x)
+{
+    if (len == EXT_BITMAPS_CUT_LEN && ldq_be_p(data + 8) <= INT64_MAX &&
+        ldq_be_p(data) < ldq_be_p(data + 8)) {
+        x->bitmaps_cut_len = ldq_be_p(data);
+        x->bitmaps_cut_end = ldq_be_p(data + 8);
+    }
+}
+
 static void ext_keep_unknown(uint32_t type, const uint8_t *data,
                              uint32_t len, Qcow2Exts *x)
 {
@@ -166,6 +178,9 @@ static bool ext_read_one(uint32_t type, const uint8_t *data, uint32_t len,
             return false;
         }
         /* The image is going to be refused for its encryption. */
+        return true;
+    case QCOW2_EXT_BITMAPS_CUT:
+        ext_read_bitmaps_cut(data, len, x);
         return true;
     default:
         ext_keep_unknown(type, data, len, x);
@@ -357,6 +372,16 @@ static void ext_put_bitmaps(ExtWriter *w, const Qcow2Exts *x)
     }
 }
 
+static void ext_put_bitmaps_cut(ExtWriter *w, const Qcow2Exts *x)
+{
+    uint8_t *data = ext_begin(w, QCOW2_EXT_BITMAPS_CUT, EXT_BITMAPS_CUT_LEN);
+
+    if (data) {
+        stq_be_p(data, x->bitmaps_cut_len);
+        stq_be_p(data + 8, x->bitmaps_cut_end);
+    }
+}
+
 size_t qcow2_exts_encode(const Qcow2Exts *x, bool features, uint8_t *buf,
                          size_t start, size_t len)
 {
@@ -374,6 +399,9 @@ size_t qcow2_exts_encode(const Qcow2Exts *x, bool features, uint8_t *buf,
     }
     if (x->have_bitmaps) {
         ext_put_bitmaps(&w, x);
+    }
+    if (x->have_bitmaps && x->bitmaps_cut_end) {
+        ext_put_bitmaps_cut(&w, x);
     }
     for (guint i = 0; x->unknown && i < x->unknown->len; i++) {
         const Qcow2UnknownExt *u = g_ptr_array_index(x->unknown, i);

@@ -68,6 +68,9 @@
 #define QCOW2_EXT_BITMAPS        0x23852875U
 #define QCOW2_EXT_CRYPTO         0x0537be77U
 #define QCOW2_EXT_DATA_FILE      0x44415441U
+/* Our own, for others an unknown one: what bitmaps have lost by shrinking.
+ * Docs: docs/interop/bitmaps.rst, "Resizing". */
+#define QCOW2_EXT_BITMAPS_CUT    0x7b1e5a2cU
 
 /* L1 and L2 entries. */
 #define QCOW2_COPIED          (1ULL << 63)  /* refcount is exactly 1 */
@@ -184,6 +187,9 @@ typedef struct Qcow2Exts {
     /* Why the bitmaps extension can't be used. The rest of the image is as
      * good as ever: those who need bitmaps tell it (qcow2-bitmap.c). */
     Error *bitmaps_error;
+    /* The disk was cut while it had bitmaps: its length when this was written,
+     * and the end of what has not come back since; 0: nothing was cut. */
+    uint64_t bitmaps_cut_len, bitmaps_cut_end;
     bool have_crypto;
     uint64_t crypto_offset, crypto_len;
     GPtrArray *unknown;             /* of Qcow2UnknownExt; NULL: none */

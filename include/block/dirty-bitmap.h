@@ -39,6 +39,8 @@ struct DirtyBitmap {
     bool changed;                   /* since it was loaded or stored; see
                                      * bitmap_is_changed() */
     /* Private to block/bitmap-*.c and dirty-bitmap.c from here. */
+    int64_t cut_end;                /* the longest that the disk has been since
+                                     * it was cut; 0: it has not been cut */
     Bitset *bits;                   /* what is known in memory */
     bool loaded;                    /* bits are all there is */
     bool loading;
@@ -132,8 +134,18 @@ char *bitmap_sha256(Co *co, DirtyBitmap *bm, Error **errp);
 
 /* [off, off + len) has been or is being changed. Never suspends. */
 void bitmap_note_write(Node *node, int64_t off, int64_t len);
-/* The node has a new length. */
+/* The node has a new length. What was cut off and comes back is dirty in all
+ * bitmaps of any state: they have lost what they knew of it. */
 void bitmap_note_resize(Node *node, int64_t old_len, int64_t new_len);
+
+/* ---- for drivers that keep bitmaps ---- */
+
+/* The end of what was cut off the disk while persistent bitmaps were there and
+ * has not come back; 0: nothing. To be stored with them. */
+int64_t bitmap_cut_end(Node *node);
+/* As it was stored, with the length that the disk had then, before contents
+ * are looked at. What has grown since is dirty. */
+void bitmap_set_cut(DirtyBitmap *bm, int64_t len, int64_t end);
 
 /* ---- block/bitmap-freeze.c: for the time of a backup ---- */
 

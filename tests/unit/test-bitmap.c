@@ -172,8 +172,10 @@ static void resize(Co *co, void *arg)
     Root *root = mem_root(co, disk(MiB), RW);
     Node *node = root_node(root);
     DirtyBitmap *a = bitmap_create(node, 65536, "a", &error_abort);
+    DirtyBitmap *off = bitmap_create(node, 512, "off", &error_abort);
     uint8_t buf[512] = { 1 };
 
+    bitmap_disable(off);
     g_assert_cmpint(root_pwrite(co, root, MiB - 512, 512, buf, 0), ==, 0);
     g_assert_true(root_resize(co, root, MiB - 1024, true, PREALLOC_MODE_OFF,
                               0, &error_abort));
@@ -183,7 +185,11 @@ static void resize(Co *co, void *arg)
     g_assert_cmpint(bitmap_count_bytes(co, a), ==, 0);
     g_assert_true(root_resize(co, root, MiB + 65536, true, PREALLOC_MODE_OFF,
                               0, &error_abort));
-    g_assert_cmpint(bitmap_count_bytes(co, a), ==, 0);
+    /* What was cut off and is back: dirty; what is new: not. */
+    g_assert_cmpint(bitmap_count_bytes(co, a), ==, 512 * KiB);
+    g_assert_cmpint(bitmap_count_bytes(co, off), ==, 512 * KiB);
+    g_assert_true(dirty(co, a, 512 * KiB) && dirty(co, a, MiB - 1));
+    g_assert_cmpint(bitmap_cut_end(node), ==, 0);
     g_assert_cmpint(root_pwrite(co, root, MiB + 65536 - 512, 512, buf, 0), ==,
                     0);
     g_assert_true(dirty(co, a, MiB));

@@ -287,6 +287,8 @@ static void test_round_trip(void)
     x.nb_bitmaps = 2;
     x.bitmap_dir_size = 80;
     x.bitmap_dir_offset = 0x70000;
+    x.bitmaps_cut_len = 1 * MiB;
+    x.bitmaps_cut_end = 5 * MiB;
     u->type = 0xabcdef01;
     u->len = 5;
     memcpy(u->data, "hello", 5);
@@ -300,6 +302,8 @@ static void test_round_trip(void)
     g_assert_cmpstr(x2.backing_format, ==, "qcow2");
     g_assert_cmpstr(x2.data_file, ==, "data.raw");
     g_assert_cmpuint(x2.bitmap_dir_offset, ==, 0x70000);
+    g_assert_cmpuint(x2.bitmaps_cut_len, ==, 1 * MiB);
+    g_assert_cmpuint(x2.bitmaps_cut_end, ==, 5 * MiB);
     g_assert_cmpuint(x2.feature_table_len, ==, 384);
     g_assert_cmpint(qcow2_format_encode(&h2, &x2, backing, again), >, 0);
     g_assert_cmpmem(buf, CLUSTER, again, CLUSTER);
