@@ -18,6 +18,8 @@ typedef struct ImgCommand {
 #define SOURCE "[--object objectdef] [--image-opts] "
 
 static const ImgCommand commands[] = {
+    { "amend", img_amend,
+      SOURCE "[-p] [-q] [-f fmt] [-t cache] [--force] -o options filename" },
     { "bench", img_bench,
       "[-c count] [-d depth] [-f fmt] [--flush-interval=flush_interval] "
       "[-i aio] [-n] [--no-drain] [-o offset] [--pattern=pattern] [-q] "

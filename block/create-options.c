@@ -27,15 +27,10 @@ static CreateEntry *create_list_find(const CreateList *list, const char *name)
     return NULL;
 }
 
-static void create_list_add(CreateList *list, const BlockDriver *drv,
+static void create_list_add(CreateList *list, const CreateOption *defs,
                             bool of_protocol)
 {
-    const CreateOption *def;
-
-    if (!drv || !drv->image || !drv->image->create_options) {
-        return;
-    }
-    for (def = drv->image->create_options; def->name; def++) {
+    for (const CreateOption *def = defs; def && def->name; def++) {
         CreateEntry e = { def, of_protocol, NULL };
 
         if (!create_list_find(list, def->name)) {
@@ -50,8 +45,27 @@ CreateList *create_list_new(const BlockDriver *drv,
     CreateList *list = g_new0(CreateList, 1);
 
     list->entries = g_array_new(false, false, sizeof(CreateEntry));
-    create_list_add(list, drv, drv->kind == DRIVER_PROTOCOL);
-    create_list_add(list, protocol, true);
+    create_list_add(list, drv->image ? drv->image->create_options : NULL,
+                    drv->kind == DRIVER_PROTOCOL);
+    if (protocol && protocol->image) {
+        create_list_add(list, protocol->image->create_options, true);
+    }
+    return list;
+}
+
+CreateList *create_list_new_amend(const BlockDriver *drv, Error **errp)
+{
+    CreateList *list;
+
+    if (!drv->image || !drv->image->amend_options) {
+        error_setg(errp, "Format driver '%s' does not support option "
+                   "amendment", drv->name);
+        return NULL;
+    }
+    list = g_new0(CreateList, 1);
+    list->entries = g_array_new(false, false, sizeof(CreateEntry));
+    create_list_add(list, drv->image->amend_options, false);
+    list->create_only = drv->image->create_options;
     return list;
 }
 
@@ -101,8 +115,12 @@ static char *create_value_number(const char *name, const char *value,
                                  Error **errp)
 {
     guint64 n;
+    char *end;
 
-    if (!g_ascii_string_to_unsigned(value, 10, 0, UINT64_MAX, &n, NULL)) {
+    /* As strtoull() has it: any base, and a sign. */
+    errno = 0;
+    n = g_ascii_strtoull(value, &end, 0);
+    if (errno || end == value || *end) {
         error_setg(errp, "Parameter '%s' expects a number", name);
         return NULL;
     }
@@ -143,6 +161,20 @@ static char *create_value(const CreateOption *def, const char *value,
     }
 }
 
+static void create_unknown(const CreateList *list, const char *name,
+                           Error **errp)
+{
+    ERRP_GUARD();
+
+    error_setg(errp, "Invalid parameter '%s'", name);
+    for (const CreateOption *o = list->create_only; o && o->name; o++) {
+        if (!strcmp(o->name, name)) {
+            error_append_hint(errp, "This option is only supported for image "
+                              "creation\n");
+        }
+    }
+}
+
 bool create_list_set(CreateList *list, const char *name, const char *value,
                      Error **errp)
 {
@@ -150,7 +182,7 @@ bool create_list_set(CreateList *list, const char *name, const char *value,
     char *normal;
 
     if (!e) {
-        error_setg(errp, "Invalid parameter '%s'", name);
+        create_unknown(list, name, errp);
         return false;
     }
     normal = create_value(e->def, value, errp);
@@ -287,6 +319,32 @@ void create_list_to_tree(const CreateList *list, bool of_protocol,
                                 json_string(create_qapi_value(e)));
         }
     }
+}
+
+bool create_print_amend_help(const BlockDriver *drv, Error **errp)
+{
+    g_autoptr(CreateList) list = create_list_new_amend(drv, errp);
+
+    if (!list) {
+        return false;
+    }
+    printf("Amend options for '%s':\n", drv->name);
+    create_list_help(list);
+    return true;
+}
+
+json_t *create_parse_amend(const BlockDriver *drv, const char *str,
+                           Error **errp)
+{
+    g_autoptr(CreateList) list = create_list_new_amend(drv, errp);
+    json_t *tree;
+
+    if (!list || !create_list_parse(list, str, errp)) {
+        return NULL;
+    }
+    tree = json_object();
+    create_list_to_tree(list, false, tree);
+    return tree;
 }
 
 json_t *create_parse_options(const BlockDriver *drv, const char *str,

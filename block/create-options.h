@@ -20,11 +20,16 @@ typedef struct CreateEntry {
 
 typedef struct CreateList {
     GArray *entries;        /* of CreateEntry, in the drivers' order */
+    const CreateOption *create_only;    /* when amending: what a new image
+                                         * can have; NULL */
 } CreateList;
 
 /* @protocol may be NULL. */
 CreateList *create_list_new(const BlockDriver *drv,
                             const BlockDriver *protocol);
+/* Of what @drv can amend; NULL: "Format driver 'x' does not support option
+ * amendment". */
+CreateList *create_list_new_amend(const BlockDriver *drv, Error **errp);
 void create_list_free(CreateList *list);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CreateList, create_list_free)
 

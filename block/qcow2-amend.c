@@ -71,6 +71,10 @@ static bool amend_has_option(const char *qapi_name)
 
 static bool amend_check_names(const json_t *opts, Error **errp)
 {
+    if (json_object_get(opts, "encrypt")) {
+        error_setg(errp, "image is not encrypted, can't amend");
+        return false;
+    }
     for (const CreateOption *o = qcow2_create_options; o->name; o++) {
         if (json_object_get(opts, o->qapi_name) &&
             !amend_has_option(o->qapi_name)) {
@@ -142,25 +146,26 @@ static bool amend_parse_numbers(const json_t *opts, AmendPlan *p,
         }
     }
     if (size) {
-        if (size_parse(size, 'B', NULL, &n) < 0 || n > INT64_MAX - 511) {
+        if (size_parse(size, 'B', NULL, &n) < 0 || n > INT64_MAX) {
             error_setg(errp, "Parameter 'size' expects a non-negative number "
                        "below 2^64");
             return false;
         }
-        p->size = ROUND_UP(n, 512);
+        if (n % 512) {
+            error_setg(errp, "The new size must be a multiple of 512");
+            return false;
+        }
+        /* Nobody amends a disk away. */
+        p->size = n ? (int64_t)n : p->size;
     }
     return true;
 }
 
 /* ---- what can't be ---- */
 
-static bool amend_check_backing(Node *node, const json_t *opts, Error **errp)
+static bool amend_check_backing(const json_t *opts, Error **errp)
 {
-    const char *file = amend_get(opts, "backing-file");
-    const char *fmt = amend_get(opts, "backing-fmt");
-
-    if ((file && g_strcmp0(file, node->backing_file) != 0) ||
-        (fmt && g_strcmp0(fmt, node->backing_format) != 0)) {
+    if (amend_get(opts, "backing-file") || amend_get(opts, "backing-fmt")) {
         error_setg(errp, "Cannot amend the backing file");
         error_append_hint(errp, "You can use 'qemu-img rebase' instead.\n");
         return false;
@@ -236,7 +241,7 @@ static bool amend_plan(Node *node, const json_t *opts, AmendPlan *p,
         !amend_parse_version(opts, p, errp) ||
         !amend_parse_bool(opts, "lazy-refcounts", &p->lazy, errp) ||
         !amend_parse_numbers(opts, p, errp) ||
-        !amend_check_backing(node, opts, errp)) {
+        !amend_check_backing(opts, errp)) {
         return false;
     }
     p->data_file_raw = s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
@@ -258,7 +263,10 @@ static bool amend_plan(Node *node, const json_t *opts, AmendPlan *p,
                                  errp);
 }
 
-/* ---- steps ---- */
+/* ---- steps: each does its part, if there is one to do ---- */
+
+typedef bool (*AmendStep)(Co *co, Node *node, const AmendPlan *p,
+                          Error **errp);
 
 static bool amend_write_header(Co *co, Node *node, Error **errp)
 {
@@ -298,10 +306,14 @@ static bool amend_complete_snapshots(Co *co, Node *node, Error **errp)
     return r >= 0;
 }
 
-static bool amend_upgrade(Co *co, Node *node, Error **errp)
+static bool amend_upgrade(Co *co, Node *node, const AmendPlan *p,
+                          Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
 
+    if (p->version <= s->hdr.version) {
+        return true;
+    }
     if (!amend_complete_snapshots(co, node, errp)) {
         return false;
     }
@@ -311,6 +323,14 @@ static bool amend_upgrade(Co *co, Node *node, Error **errp)
         return false;
     }
     return true;
+}
+
+static bool amend_change_width(Co *co, Node *node, const AmendPlan *p,
+                               Error **errp)
+{
+    return p->refcount_bits == qcow2_state(node)->refcount_bits ||
+           qcow2_change_refcount_order(co, node,
+                                       __builtin_ctz(p->refcount_bits), errp);
 }
 
 static bool amend_set_fields(Co *co, Node *node, const AmendPlan *p,
@@ -346,10 +366,12 @@ static bool amend_set_fields(Co *co, Node *node, const AmendPlan *p,
     return amend_write_header(co, node, errp);
 }
 
-static bool amend_resize(Co *co, Node *node, int64_t size, Error **errp)
+static bool amend_resize(Co *co, Node *node, const AmendPlan *p, Error **errp)
 {
     int64_t old = node->length;
-    bool ok = qcow2_resize(co, node, size, false, PREALLOC_MODE_OFF, 0, errp);
+    bool ok = p->size == old ||
+              qcow2_resize(co, node, p->size, false, PREALLOC_MODE_OFF, 0,
+                           errp);
 
     if (node->length != old) {
         io_length_changed(co, node, old);
@@ -357,12 +379,16 @@ static bool amend_resize(Co *co, Node *node, int64_t size, Error **errp)
     return ok;
 }
 
-static bool amend_downgrade(Co *co, Node *node, Error **errp)
+static bool amend_downgrade(Co *co, Node *node, const AmendPlan *p,
+                            Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     Qcow2Header old = s->hdr;
     int r;
 
+    if (p->version >= s->hdr.version) {
+        return true;
+    }
     if (!qcow2_amend_expand_zeroes(co, node, errp)) {
         return false;
     }
@@ -390,25 +416,22 @@ bool qcow2_amend(Co *co, Node *node, const json_t *opts, bool force,
                  void (*progress)(void *opaque, int64_t done, int64_t all),
                  void *opaque, Error **errp)
 {
-    Qcow2State *s = qcow2_state(node);
+    static const AmendStep steps[] = {
+        amend_upgrade, amend_change_width, amend_set_fields, amend_resize,
+        amend_downgrade,
+    };
     AmendPlan p = { 0 };
 
     if (!amend_plan(node, opts, &p, errp)) {
         return false;
     }
-    if ((p.version > s->hdr.version && !amend_upgrade(co, node, errp)) ||
-        (p.refcount_bits != s->refcount_bits &&
-         !qcow2_change_refcount_order(co, node,
-                                      __builtin_ctz(p.refcount_bits),
-                                      errp)) ||
-        !amend_set_fields(co, node, &p, errp) ||
-        (p.size != node->length &&
-         !amend_resize(co, node, p.size, errp)) ||
-        (p.version < s->hdr.version && !amend_downgrade(co, node, errp))) {
-        return false;
-    }
-    if (progress) {
-        progress(opaque, 1, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        if (!steps[i](co, node, &p, errp)) {
+            return false;
+        }
+        if (progress) {
+            progress(opaque, i + 1, ARRAY_SIZE(steps));
+        }
     }
     return true;
 }

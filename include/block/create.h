@@ -40,6 +40,13 @@ bool create_file(Co *co, const char *filename, int64_t size, Error **errp);
 /* "-o help": the options of @fmt on the protocol of @filename, to stdout. */
 bool create_print_help(const char *fmt, const char *filename, Error **errp);
 
+/* "-o help" of amend: what @drv can change in an image, to stdout. "Format
+ * driver 'x' does not support option amendment". */
+bool create_print_amend_help(const BlockDriver *drv, Error **errp);
+/* As create_parse_options(), of the options that can be amended. */
+json_t *create_parse_amend(const BlockDriver *drv, const char *str,
+                           Error **errp);
+
 /* "key=value,..." in the driver's create_options to the QAPI member names,
  * values still strings; NULL with QEMU's text on an unknown one. */
 json_t *create_parse_options(const BlockDriver *drv, const char *str,
