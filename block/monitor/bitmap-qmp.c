@@ -3,47 +3,15 @@
 /*
  * block-dirty-bitmap-*: the commands, and the same as actions of a transaction.
  *
- * An action walks to the node's loop, does its work there, and comes home; its
- * undo does the same. A command is a transaction of one action. All hold the
- * control lock from first to last; in a transaction the graphs are drained, so
- * that an undo can put back what was there.
+ * An action walks to the node's loop, checks its arguments, makes its change
+ * with its undo (block/bitmap-edit.c), and comes home. A command is a
+ * transaction of one action. All hold the control lock from first to last.
  */
 
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/monitor.h"
 #include "qapi/qapi-commands.h"
-
-typedef struct BitmapUndo {
-    Node *node;                 /* a reference is held */
-    DirtyBitmap *bm;
-    Bitset *backup;             /* clear, merge */
-} BitmapUndo;
-
-static BitmapUndo *bitmap_undo_new(DirtyBitmap *bm, Bitset *backup)
-{
-    BitmapUndo *u = g_new0(BitmapUndo, 1);
-
-    u->node = node_ref(bm->node);
-    u->bm = bm;
-    u->backup = backup;
-    return u;
-}
-
-/* The last step of commit and abort: the undo and its reference go. @co is on
- * the node's loop and goes home. */
-static void bitmap_undo_done(Co *co, BitmapUndo *u, Loop *home)
-{
-    co_move(co, home);
-    node_unref(co, u->node);
-    bitset_free(u->backup);
-    g_free(u);
-}
-
-static void bitmap_undo_commit(Co *co, void *opaque)
-{
-    bitmap_undo_done(co, opaque, co_loop(co));
-}
 
 /* The bitmap for an action: found, and usable so. Leaves @co on its loop. */
 static DirtyBitmap *bitmap_action_begin(Co *co, const char *node,
@@ -62,71 +30,27 @@ static DirtyBitmap *bitmap_action_begin(Co *co, const char *node,
     return bm && bitmap_check(bm, check, errp) ? bm : NULL;
 }
 
-/* ---- add ---- */
+/* ---- add and remove ---- */
 
-static void bitmap_add_abort(Co *co, void *opaque)
+static bool bitmap_add_on_loop(Co *co, Node *node,
+                               const BlockDirtyBitmapAdd *arg,
+                               Transaction *tran, Error **errp)
 {
-    Loop *home = co_loop(co);
-    BitmapUndo *u = opaque;
-
-    co_move(co, u->node->loop);
-    bitmap_release(u->bm);
-    bitmap_undo_done(co, u, home);
-}
-
-static const TransactionOps bitmap_add_ops = {
-    .commit = bitmap_undo_commit,
-    .abort = bitmap_add_abort,
-};
-
-static bool bitmap_can_store(Co *co, Node *node, const char *name,
-                             int64_t granularity, Error **errp)
-{
-    const BitmapStoreOps *ops = node->drv->bitmap_store;
-
-    if (!ops || !ops->can_store) {
-        error_setg(errp, "Can't store persistent bitmaps to %s: Operation not "
-                   "supported", node->name);
-        return false;
-    }
-    return ops->can_store(co, node, name, granularity, errp);
-}
-
-static DirtyBitmap *bitmap_add_on_loop(Co *co, Node *node,
-                                       const BlockDirtyBitmapAdd *arg,
-                                       Error **errp)
-{
-    bool persistent = arg->has_persistent && arg->persistent;
     int64_t granularity;
-    DirtyBitmap *bm;
 
     if (!arg->name[0]) {
         error_setg(errp, "Bitmap name cannot be empty");
-        return NULL;
+        return false;
     }
     granularity = arg->has_granularity ? arg->granularity
                                        : bitmap_default_granularity(co, node);
     if (granularity < 512 || !is_power_of_2(granularity)) {
         error_setg(errp, "Granularity must be power of 2 and at least 512");
-        return NULL;
+        return false;
     }
-    if (bitmap_find(node, arg->name)) {
-        error_setg(errp, "Bitmap already exists: %s", arg->name);
-        return NULL;
-    }
-    if (persistent &&
-        !bitmap_can_store(co, node, arg->name, granularity, errp)) {
-        return NULL;
-    }
-    bm = bitmap_create(node, granularity, arg->name, errp);
-    if (!bm) {
-        return NULL;
-    }
-    if (arg->has_disabled && arg->disabled) {
-        bitmap_disable(bm);
-    }
-    bitmap_set_persistent(bm, persistent);
-    return bm;
+    return bitmap_edit_create(co, tran, node, arg->name, granularity,
+                              arg->has_persistent && arg->persistent,
+                              !arg->has_disabled || !arg->disabled, errp);
 }
 
 bool bitmap_action_add(Co *co, const BlockDirtyBitmapAdd *arg,
@@ -134,65 +58,15 @@ bool bitmap_action_add(Co *co, const BlockDirtyBitmapAdd *arg,
 {
     Loop *home = co_loop(co);
     Node *node = node_lookup(arg->node, errp);
-    DirtyBitmap *bm;
+    bool ok;
 
     if (!node) {
         return false;
     }
     co_move(co, node->loop);
-    bm = bitmap_add_on_loop(co, node, arg, errp);
-    if (bm) {
-        tran_add(tran, &bitmap_add_ops, bitmap_undo_new(bm, NULL));
-    }
+    ok = bitmap_add_on_loop(co, node, arg, tran, errp);
     co_move(co, home);
-    return bm != NULL;
-}
-
-/* ---- remove ---- */
-
-static void bitmap_remove_commit(Co *co, void *opaque)
-{
-    Loop *home = co_loop(co);
-    BitmapUndo *u = opaque;
-
-    co_move(co, u->node->loop);
-    bitmap_set_busy(u->bm, false);
-    bitmap_release(u->bm);
-    bitmap_undo_done(co, u, home);
-}
-
-static void bitmap_remove_abort(Co *co, void *opaque)
-{
-    Loop *home = co_loop(co);
-    BitmapUndo *u = opaque;
-
-    co_move(co, u->node->loop);
-    bitmap_set_busy(u->bm, false);
-    if (u->bm->persistent) {
-        u->bm->changed = true;      /* it has to be stored again */
-    }
-    bitmap_undo_done(co, u, home);
-}
-
-static const TransactionOps bitmap_remove_ops = {
-    .commit = bitmap_remove_commit,
-    .abort = bitmap_remove_abort,
-};
-
-/* What is stored goes now, while it may fail. Its content is loaded first, so
- * that an undo can store it again; an inconsistent one has none. */
-static bool bitmap_remove_stored(Co *co, DirtyBitmap *bm, Error **errp)
-{
-    Node *node = bm->node;
-
-    if (!bm->persistent || !node->drv->bitmap_store) {
-        return true;
-    }
-    if (bm->state != BITMAP_INCONSISTENT && !bitmap_bits(co, bm, NULL)) {
-        /* It can't be read: no reason to keep it. */
-        bitmap_clear(co, bm, NULL, NULL);
-    }
-    return node->drv->bitmap_store->remove(co, node, bm->name, errp);
+    return ok;
 }
 
 bool bitmap_action_remove(Co *co, const BlockDirtyBitmap *arg,
@@ -202,32 +76,13 @@ bool bitmap_action_remove(Co *co, const BlockDirtyBitmap *arg,
     DirtyBitmap *bm = bitmap_action_begin(co, arg->node, arg->name,
                                           BITMAP_CHECK_BUSY | BITMAP_CHECK_RO,
                                           errp);
-    bool ok = bm && bitmap_remove_stored(co, bm, errp);
+    bool ok = bm && bitmap_edit_remove(co, tran, bm, errp);
 
-    if (ok) {
-        bitmap_set_busy(bm, true);
-        tran_add(tran, &bitmap_remove_ops, bitmap_undo_new(bm, NULL));
-    }
     co_move(co, home);
     return ok;
 }
 
 /* ---- clear and merge ---- */
-
-static void bitmap_restore_abort(Co *co, void *opaque)
-{
-    Loop *home = co_loop(co);
-    BitmapUndo *u = opaque;
-
-    co_move(co, u->node->loop);
-    bitmap_restore(u->bm, g_steal_pointer(&u->backup));
-    bitmap_undo_done(co, u, home);
-}
-
-static const TransactionOps bitmap_restore_ops = {
-    .commit = bitmap_undo_commit,
-    .abort = bitmap_restore_abort,
-};
 
 bool bitmap_action_clear(Co *co, const BlockDirtyBitmap *arg,
                          Transaction *tran, Error **errp)
@@ -235,12 +90,8 @@ bool bitmap_action_clear(Co *co, const BlockDirtyBitmap *arg,
     Loop *home = co_loop(co);
     DirtyBitmap *bm = bitmap_action_begin(co, arg->node, arg->name,
                                           BITMAP_CHECK_DEFAULT, errp);
-    Bitset *backup = NULL;
-    bool ok = bm && bitmap_clear(co, bm, &backup, errp);
+    bool ok = bm && bitmap_edit_clear(co, tran, bm, errp);
 
-    if (ok) {
-        tran_add(tran, &bitmap_restore_ops, bitmap_undo_new(bm, backup));
-    }
     co_move(co, home);
     return ok;
 }
@@ -287,47 +138,13 @@ bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
                                            BITMAP_CHECK_DEFAULT, errp);
     g_autoptr(Bitset) bits = dst ? bitmap_merge_gather(co, dst, arg, errp)
                                  : NULL;
-    Bitset *backup = NULL;
-    bool ok = bits && bitmap_merge_bits(co, dst, bits, &backup, errp);
+    bool ok = bits && bitmap_edit_merge(co, tran, dst, bits, errp);
 
-    if (ok) {
-        tran_add(tran, &bitmap_restore_ops, bitmap_undo_new(dst, backup));
-    }
     co_move(co, home);
     return ok;
 }
 
 /* ---- enable and disable ---- */
-
-static void bitmap_enable_abort(Co *co, void *opaque)
-{
-    Loop *home = co_loop(co);
-    BitmapUndo *u = opaque;
-
-    co_move(co, u->node->loop);
-    bitmap_disable(u->bm);
-    bitmap_undo_done(co, u, home);
-}
-
-static void bitmap_disable_abort(Co *co, void *opaque)
-{
-    Loop *home = co_loop(co);
-    BitmapUndo *u = opaque;
-
-    co_move(co, u->node->loop);
-    bitmap_enable(u->bm);
-    bitmap_undo_done(co, u, home);
-}
-
-static const TransactionOps bitmap_enable_ops = {
-    .commit = bitmap_undo_commit,
-    .abort = bitmap_enable_abort,
-};
-
-static const TransactionOps bitmap_disable_ops = {
-    .commit = bitmap_undo_commit,
-    .abort = bitmap_disable_abort,
-};
 
 static bool bitmap_action_record(Co *co, const BlockDirtyBitmap *arg,
                                  bool record, Transaction *tran, Error **errp)
@@ -336,14 +153,8 @@ static bool bitmap_action_record(Co *co, const BlockDirtyBitmap *arg,
     DirtyBitmap *bm = bitmap_action_begin(co, arg->node, arg->name,
                                           BITMAP_CHECK_DEFAULT, errp);
 
-    if (bm && bitmap_is_recording(bm) != record) {
-        if (record) {
-            bitmap_enable(bm);
-        } else {
-            bitmap_disable(bm);
-        }
-        tran_add(tran, record ? &bitmap_enable_ops : &bitmap_disable_ops,
-                 bitmap_undo_new(bm, NULL));
+    if (bm) {
+        bitmap_edit_record(tran, bm, record);
     }
     co_move(co, home);
     return bm != NULL;

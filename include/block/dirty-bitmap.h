@@ -130,6 +130,30 @@ void bitmap_reset_range(DirtyBitmap *bm, int64_t off, int64_t len);
 /* Hex SHA-256 of the bits, as x-debug-block-dirty-bitmap-sha256. */
 char *bitmap_sha256(Co *co, DirtyBitmap *bm, Error **errp);
 
+/* ---- block/bitmap-edit.c: changes that a transaction can undo ---- */
+
+/*
+ * Control lock; on the bitmap's loop, to which they come back; they suspend if
+ * they take @co. The graph is drained until @tran has ended, or nothing else
+ * happens in it.
+ */
+/* Fails if it exists, or can't be stored as it ought to. */
+DirtyBitmap *bitmap_edit_create(Co *co, Transaction *tran, Node *node,
+                                const char *name, int64_t granularity,
+                                bool persistent, bool recording,
+                                Error **errp);
+bool bitmap_edit_remove(Co *co, Transaction *tran, DirtyBitmap *bm,
+                        Error **errp);
+bool bitmap_edit_clear(Co *co, Transaction *tran, DirtyBitmap *bm,
+                       Error **errp);
+/* @bits is of @bm's granularity and size. */
+bool bitmap_edit_merge(Co *co, Transaction *tran, DirtyBitmap *bm,
+                       const Bitset *bits, Error **errp);
+void bitmap_edit_record(Transaction *tran, DirtyBitmap *bm, bool record);
+/* Whether a persistent one could be made; QEMU's texts. */
+bool bitmap_storable(Co *co, Node *node, const char *name,
+                      int64_t granularity, Error **errp);
+
 /* ---- for block/io.c ---- */
 
 /* [off, off + len) has been or is being changed. Never suspends. */

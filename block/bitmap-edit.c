@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * Changes of dirty bitmaps that a transaction can take back.
+ *
+ * Each is carried out at once and leaves its undo. An undo walks to the node's
+ * loop, wherever that is by then, puts back what was there, and comes home. The
+ * graph is drained from before the change until the transaction has ended;
+ * hence nothing was recorded that an undo could lose.
+ *
+ * What this does not do: find bitmaps, and say whether they may be changed.
+ */
+
+#include "block/dirty-bitmap.h"
+#include "block/graph.h"
+
+typedef struct BitmapUndo {
+    Node *node;                 /* a reference is held */
+    DirtyBitmap *bm;
+    Bitset *backup;             /* clear, merge */
+} BitmapUndo;
+
+static BitmapUndo *bitmap_undo_new(DirtyBitmap *bm, Bitset *backup)
+{
+    BitmapUndo *u = g_new0(BitmapUndo, 1);
+
+    u->node = node_ref(bm->node);
+    u->bm = bm;
+    u->backup = backup;
+    return u;
+}
+
+/* The last step of commit and abort: the undo and its reference go. @co is on
+ * the node's loop and goes home. */
+static void bitmap_undo_done(Co *co, BitmapUndo *u, Loop *home)
+{
+    co_move(co, home);
+    node_unref(co, u->node);
+    bitset_free(u->backup);
+    g_free(u);
+}
+
+static void bitmap_undo_commit(Co *co, void *opaque)
+{
+    bitmap_undo_done(co, opaque, co_loop(co));
+}
+
+/* ---- create ---- */
+
+static void bitmap_create_abort(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_release(u->bm);
+    bitmap_undo_done(co, u, home);
+}
+
+static const TransactionOps bitmap_create_ops = {
+    .commit = bitmap_undo_commit,
+    .abort = bitmap_create_abort,
+};
+
+bool bitmap_storable(Co *co, Node *node, const char *name,
+                      int64_t granularity, Error **errp)
+{
+    const BitmapStoreOps *ops = node->drv->bitmap_store;
+
+    if (!ops || !ops->can_store) {
+        error_setg(errp, "Can't store persistent bitmaps to %s: Operation not "
+                   "supported", node->name);
+        return false;
+    }
+    return ops->can_store(co, node, name, granularity, errp);
+}
+
+DirtyBitmap *bitmap_edit_create(Co *co, Transaction *tran, Node *node,
+                                const char *name, int64_t granularity,
+                                bool persistent, bool recording, Error **errp)
+{
+    DirtyBitmap *bm;
+
+    if (bitmap_find(node, name)) {
+        error_setg(errp, "Bitmap already exists: %s", name);
+        return NULL;
+    }
+    if (persistent && !bitmap_storable(co, node, name, granularity, errp)) {
+        return NULL;
+    }
+    bm = bitmap_create(node, granularity, name, errp);
+    if (!bm) {
+        return NULL;
+    }
+    if (!recording) {
+        bitmap_disable(bm);
+    }
+    bitmap_set_persistent(bm, persistent);
+    tran_add(tran, &bitmap_create_ops, bitmap_undo_new(bm, NULL));
+    return bm;
+}
+
+/* ---- remove ---- */
+
+static void bitmap_remove_commit(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_set_busy(u->bm, false);
+    bitmap_release(u->bm);
+    bitmap_undo_done(co, u, home);
+}
+
+static void bitmap_remove_abort(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_set_busy(u->bm, false);
+    if (u->bm->persistent) {
+        u->bm->changed = true;      /* it has to be stored again */
+    }
+    bitmap_undo_done(co, u, home);
+}
+
+static const TransactionOps bitmap_remove_ops = {
+    .commit = bitmap_remove_commit,
+    .abort = bitmap_remove_abort,
+};
+
+/* What is stored goes now, while it may fail. Its content is loaded first, so
+ * that an undo can store it again; an inconsistent one has none. */
+static bool bitmap_remove_stored(Co *co, DirtyBitmap *bm, Error **errp)
+{
+    Node *node = bm->node;
+
+    if (!bm->persistent || !node->drv->bitmap_store) {
+        return true;
+    }
+    if (bm->state != BITMAP_INCONSISTENT && !bitmap_bits(co, bm, NULL)) {
+        /* It can't be read: no reason to keep it. */
+        bitmap_clear(co, bm, NULL, NULL);
+    }
+    return node->drv->bitmap_store->remove(co, node, bm->name, errp);
+}
+
+bool bitmap_edit_remove(Co *co, Transaction *tran, DirtyBitmap *bm,
+                        Error **errp)
+{
+    if (!bitmap_remove_stored(co, bm, errp)) {
+        return false;
+    }
+    bitmap_set_busy(bm, true);
+    tran_add(tran, &bitmap_remove_ops, bitmap_undo_new(bm, NULL));
+    return true;
+}
+
+/* ---- clear and merge ---- */
+
+static void bitmap_restore_abort(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_restore(u->bm, g_steal_pointer(&u->backup));
+    bitmap_undo_done(co, u, home);
+}
+
+static const TransactionOps bitmap_restore_ops = {
+    .commit = bitmap_undo_commit,
+    .abort = bitmap_restore_abort,
+};
+
+bool bitmap_edit_clear(Co *co, Transaction *tran, DirtyBitmap *bm,
+                       Error **errp)
+{
+    Bitset *backup = NULL;
+
+    if (!bitmap_clear(co, bm, &backup, errp)) {
+        return false;
+    }
+    tran_add(tran, &bitmap_restore_ops, bitmap_undo_new(bm, backup));
+    return true;
+}
+
+bool bitmap_edit_merge(Co *co, Transaction *tran, DirtyBitmap *bm,
+                       const Bitset *bits, Error **errp)
+{
+    Bitset *backup = NULL;
+
+    if (!bitmap_merge_bits(co, bm, bits, &backup, errp)) {
+        return false;
+    }
+    tran_add(tran, &bitmap_restore_ops, bitmap_undo_new(bm, backup));
+    return true;
+}
+
+/* ---- enable and disable ---- */
+
+static void bitmap_enable_abort(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_disable(u->bm);
+    bitmap_undo_done(co, u, home);
+}
+
+static void bitmap_disable_abort(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_enable(u->bm);
+    bitmap_undo_done(co, u, home);
+}
+
+static const TransactionOps bitmap_enable_ops = {
+    .commit = bitmap_undo_commit,
+    .abort = bitmap_enable_abort,
+};
+
+static const TransactionOps bitmap_disable_ops = {
+    .commit = bitmap_undo_commit,
+    .abort = bitmap_disable_abort,
+};
+
+void bitmap_edit_record(Transaction *tran, DirtyBitmap *bm, bool record)
+{
+    if (bitmap_is_recording(bm) == record) {
+        return;
+    }
+    if (record) {
+        bitmap_enable(bm);
+    } else {
+        bitmap_disable(bm);
+    }
+    tran_add(tran, record ? &bitmap_enable_ops : &bitmap_disable_ops,
+             bitmap_undo_new(bm, NULL));
+}
