@@ -114,10 +114,25 @@ void bitmap_restore(DirtyBitmap *bm, Bitset *backup)
     bm->changed = true;
 }
 
+/* A source of another length: nobody has seen what lies past its end, so that
+ * is dirty; what lies past the destination's end is nothing to it. */
+static void gather_fit(Bitset *into, const DirtyBitmap *dst, Bitset *copy,
+                       int shift, int64_t src_len)
+{
+    int64_t len = dst->node->length, first = src_len >> dst->granularity_shift;
+
+    if (src_len == len) {
+        return;
+    }
+    bitset_resize(copy, bitmap_nbits(len, shift));
+    if (src_len < len) {
+        bitset_set(into, first, bitset_size(into) - first);
+    }
+}
+
 bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
                    DirtyBitmap *src, Error **errp)
 {
-    int64_t dst_len = dst->node->length;
     g_autoptr(Bitset) copy = NULL;
     const Bitset *bits;
     int64_t src_len;
@@ -130,12 +145,7 @@ bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
     if (!copy) {
         return false;
     }
-    if (src_len != dst_len) {
-        error_setg(errp, "Bitmaps are of different sizes (destination size is "
-                   "%" PRId64 ", source size is %" PRId64 ") and can't be "
-                   "merged", dst_len, src_len);
-        return false;
-    }
+    gather_fit(into, dst, copy, src->granularity_shift, src_len);
     bitset_or_scaled(into, dst->granularity_shift, copy,
                      src->granularity_shift);
     return true;

@@ -114,8 +114,9 @@ bool bitmap_clear(Co *co, DirtyBitmap *bm, Bitset **backup, Error **errp);
 /* Puts back what clear or merge saved, and consumes it. What was recorded since
  * is gone: only while the graph is still drained. */
 void bitmap_restore(DirtyBitmap *bm, Bitset *backup);
-/* dst |= src; any granularities, and nodes of equal length on any loops. On
- * @dst's loop, to which it comes back. */
+/* dst |= src; any granularities, and nodes on any loops. If @dst's node is the
+ * longer one, what lies past the end of @src's becomes dirty. On @dst's loop,
+ * to which it comes back. */
 bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
                   Bitset **backup, Error **errp);
 /* The two halves of a merge, for several sources at once: collects @src, scaled

@@ -156,7 +156,7 @@ static void test_transaction(void)
     mem_test_run(both);
 }
 
-/* A source that does not fit leaves the target as it was. */
+/* A source that can't be used leaves the target as it was. */
 static void half(Co *co, void *arg)
 {
     Node *n = mem_node(&mem_driver, "n", MiB, 512);
@@ -174,9 +174,10 @@ static void half(Co *co, void *arg)
     add(co, "n", "b", false, &error_abort);
     add(co, "m", "c", false, &error_abort);
     bitmap_set_range(bitmap_find(n, "b"), 0, 1);
+    bitmap_set_inconsistent(bitmap_find(m, "c"));
     g_assert_false(qmp_block_dirty_bitmap_merge(co, &merge, &err));
-    expect(g_steal_pointer(&err), "Bitmaps are of different sizes (destination"
-           " size is 1048576, source size is 2097152) and can't be merged");
+    expect(g_steal_pointer(&err), "Bitmap 'c' is inconsistent and cannot be "
+           "used");
     g_assert_cmpint(bitmap_count_bytes(co, bitmap_find(n, "a")), ==, 0);
     first.next = NULL;
     g_assert_true(qmp_block_dirty_bitmap_merge(co, &merge, &error_abort));

@@ -209,9 +209,8 @@ static void merge(Co *co, void *arg)
     Node *node = disk(MiB), *other;
     DirtyBitmap *a = bitmap_create(node, 65536, "a", &error_abort);
     DirtyBitmap *b = bitmap_create(node, 4096, "b", &error_abort);
-    DirtyBitmap *c, *d;
+    DirtyBitmap *d;
     Bitset *backup = NULL;
-    Error *err = NULL;
 
     bitmap_set_range(b, 70000, 1);
     bitmap_set_range(a, 0, 1);
@@ -230,15 +229,6 @@ static void merge(Co *co, void *arg)
     bitmap_reset_range(b, 4096, 4096);
     g_assert_cmpint(bitmap_count_bytes(co, b), ==, 65536);
 
-    other = mem_node(&mem_driver, "m", 2 * MiB, 512);
-    c = bitmap_create(other, 65536, "c", &error_abort);
-    g_assert_false(bitmap_merge(co, a, c, NULL, &err));
-    g_assert_cmpstr(error_get_pretty(err), ==, "Bitmaps are of different "
-                    "sizes (destination size is 1048576, source size is "
-                    "2097152) and can't be merged");
-    error_clear(&err);
-    node_unref(co, other);
-
     other = mem_node(&mem_driver, "m", MiB, 512);
     d = bitmap_create(other, 512, "d", &error_abort);
     bitmap_set_range(d, MiB - 1, 1);
@@ -251,6 +241,63 @@ static void merge(Co *co, void *arg)
 static void test_merge(void)
 {
     mem_test_run(merge);
+}
+
+/* Merges what 512 bytes at @off of a node of @src_len bytes make into an empty
+ * bitmap of a node of @dst_len bytes; the dirty bytes then. */
+static int64_t merge_sizes(Co *co, int64_t src_len, int64_t src_granularity,
+                           int64_t off, int64_t dst_len,
+                           int64_t dst_granularity, int64_t *first)
+{
+    Node *from = mem_node(&mem_driver, "from", src_len, 512);
+    Node *to = mem_node(&mem_driver, "to", dst_len, 512);
+    DirtyBitmap *src = bitmap_create(from, src_granularity, "b", &error_abort);
+    DirtyBitmap *dst = bitmap_create(to, dst_granularity, "b", &error_abort);
+    int64_t n;
+
+    if (off >= 0) {
+        bitmap_set_range(src, off, 512);
+    }
+    g_assert_true(bitmap_merge(co, dst, src, NULL, &error_abort));
+    n = bitmap_count_bytes(co, dst);
+    *first = bitset_next_set(bitmap_bits(co, dst, &error_abort), 0,
+                             bitset_size(dst->bits)) * dst_granularity;
+    node_unref(co, from);
+    node_unref(co, to);
+    return n;
+}
+
+static void merge_across_sizes(Co *co, void *arg)
+{
+    int64_t first;
+
+    /* The tail is dirty, from the granule on in which the source ends. */
+    g_assert_cmpint(merge_sizes(co, MiB, 4096, -1, 2 * MiB, 4096, &first), ==,
+                    MiB);
+    g_assert_cmpint(first, ==, MiB);
+    g_assert_cmpint(merge_sizes(co, MiB - 512, 65536, -1, 2 * MiB, 4096,
+                                &first), ==, MiB + 4096);
+    g_assert_cmpint(first, ==, MiB - 4096);
+    g_assert_cmpint(merge_sizes(co, MiB - 512, 4096, 0, 2 * MiB, 65536,
+                                &first), ==, MiB + 131072);
+    g_assert_cmpint(first, ==, 0);
+    g_assert_cmpint(merge_sizes(co, 0, 4096, -1, MiB, 512, &first), ==, MiB);
+    /* What the destination doesn't reach is nothing to it. */
+    g_assert_cmpint(merge_sizes(co, 2 * MiB, 4096, MiB + 8192, MiB, 4096,
+                                &first), ==, 0);
+    g_assert_cmpint(merge_sizes(co, 2 * MiB, MiB, MiB - 512, MiB - 512, 512,
+                                &first), ==, MiB - 512);
+    g_assert_cmpint(merge_sizes(co, 2 * MiB, 4096, 0, 0, 4096, &first), ==,
+                    0);
+    /* Equal sizes: only what was dirty. */
+    g_assert_cmpint(merge_sizes(co, MiB, 4096, 8192, MiB, 4096, &first), ==,
+                    4096);
+    g_assert_cmpint(first, ==, 8192);
+}
+
+static void test_merge_across_sizes(void)
+{
+    mem_test_run(merge_across_sizes);
 }
 
 /* ---- hash: what QEMU 7.2 answered for the same writes ---- */
@@ -578,6 +625,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bitmap/record", test_record);
     g_test_add_func("/bitmap/resize", test_resize);
     g_test_add_func("/bitmap/clear-and-merge", test_merge);
+    g_test_add_func("/bitmap/merge-across-sizes", test_merge_across_sizes);
     g_test_add_func("/bitmap/sha256-is-qemus", test_sha256);
     g_test_add_func("/bitmap/freeze", test_freeze);
     g_test_add_func("/bitmap/lazy-loading", test_lazy_loading);
