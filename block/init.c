@@ -14,7 +14,9 @@ static const BlockDriver *const drivers[] = {
     &null_co_driver,
     &raw_driver,
     &qcow2_driver,
+    &compress_driver,
     &copy_before_write_driver,
+    &copy_on_read_driver,
     &snapshot_access_driver,
 };
 

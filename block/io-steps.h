@@ -31,6 +31,13 @@ static inline int64_t io_round_up(const Node *node, int64_t n)
     return io_round_down(node, n + node->limits.request_alignment - 1);
 }
 
+/* ---- io.c ---- */
+
+/* The end of a tracked request: the data of [off, off + len) may have changed.
+ * @grown: the node reaches at least so far now; 0: not known to grow. */
+void io_leave_write(Co *co, TrackedReq *req, int64_t off, int64_t len,
+                    int64_t grown);
+
 /* ---- io-align.c ---- */
 
 /* Whether the driver can take the memory of [iov_off, iov_off + len). */

@@ -46,10 +46,8 @@ static int io_enter_write(const Edge *edge, int64_t off, int64_t len,
     return 0;
 }
 
-/* The data of [off, off + len) may have changed. @grown: the node reaches at
- * least so far now. */
-static void io_leave_write(Co *co, TrackedReq *req, int64_t off, int64_t len,
-                           int64_t grown)
+void io_leave_write(Co *co, TrackedReq *req, int64_t off, int64_t len,
+                    int64_t grown)
 {
     Node *node = req->node;
     int64_t old_len = node->length;

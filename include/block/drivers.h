@@ -12,6 +12,8 @@ extern const BlockDriver host_device_driver;
 extern const BlockDriver null_co_driver;
 extern const BlockDriver null_aio_driver;
 extern const BlockDriver qcow2_driver;
+extern const BlockDriver compress_driver;
+extern const BlockDriver copy_on_read_driver;
 extern const BlockDriver copy_before_write_driver;
 extern const BlockDriver snapshot_access_driver;
 

@@ -44,6 +44,14 @@ int io_pwrite_sync(Co *co, Edge *edge, int64_t off, int64_t len,
 int io_copy_range(Co *co, Edge *src, int64_t src_off, Edge *dst,
                   int64_t dst_off, int64_t len, ReqFlags flags);
 
+/*
+ * Makes @edge's child hold [off, off + len), rounded to clusters, in its own
+ * layer as far as it is not allocated there: copied up from the layers below.
+ * The parent has PERM_WRITE or PERM_WRITE_UNCHANGED. Nothing that overlaps
+ * runs beside it.
+ */
+int io_copy_up(Co *co, Edge *edge, int64_t off, int64_t len);
+
 bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
                PreallocMode prealloc, ReqFlags flags, Error **errp);
 /* A protocol's length, asked anew; bytes or -errno. */
@@ -78,6 +86,17 @@ void io_track_begin(Co *co, TrackedReq *req, Node *node, int64_t off,
 void io_track_end(TrackedReq *req);
 /* Whether @co is inside of a request of @node: for assertions. */
 bool io_track_has(const Node *node, const Co *co);
+
+/* ---- for blkdebug ---- */
+
+/* Something is about to happen that rules may wait for. Suspends only if they
+ * say so. */
+static inline void io_debug_event(Co *co, Node *node, BlkdebugEvent event)
+{
+    if (G_UNLIKELY(node->drv->debug)) {
+        node->drv->debug->event(co, node, event);
+    }
+}
 
 /* ---- block/status.c ---- */
 

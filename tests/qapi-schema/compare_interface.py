@@ -31,7 +31,7 @@ import sys
 # Where (a type of the reference, or command and member) -> what.
 MISSING = {
     # drivers
-    'T111': {'blkdebug', 'blklogwrites', 'blkverify', 'copy-on-read', 'luks',
+    'T111': {'blkdebug', 'blklogwrites', 'blkverify', 'luks',
              'nbd', 'preallocate', 'quorum', 'rbd', 'throttle'},
     'T136': {'encrypt'},
     'T368': {'encrypt'},
