@@ -16,7 +16,9 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 
 #include "block/file.h"
 #include "util/bytes.h"
@@ -99,15 +101,26 @@ static void file_caps_alignment(FileCaps *caps, int fd, bool direct)
     file_caps_probe_reads(caps, fd);
 }
 
+static bool file_caps_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 &&
+           (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+}
+
 void file_caps_probe(FileCaps *caps, int fd, bool direct)
 {
-    struct stat st;
+    struct stat st = { 0 };
 
     *caps = (FileCaps) { 0 };
     if (fstat(fd, &st) == 0) {
         caps->blockdev = S_ISBLK(st.st_mode);
         caps->chardev = S_ISCHR(st.st_mode);
     }
+    caps->memory = S_ISREG(st.st_mode) && file_caps_memory(fd);
+    caps->read_now = caps->write_now =
+        caps->memory || (S_ISREG(st.st_mode) && !direct);
     file_caps_alignment(caps, fd, direct);
     caps->punch_hole = caps->zero_range = !caps->chardev;
     caps->fallocate = !caps->blockdev && !caps->chardev;

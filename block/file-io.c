@@ -34,6 +34,62 @@ static bool file_unsupported(int ret)
            ret == -ENODEV || ret == -ENOTSUP;
 }
 
+/* ---- at once or through the loop ---- */
+
+#define CACHE_SKIP_MAX 64
+
+/* After a read that had to go to the device more will: those that follow a row
+ * of such are not tried in the page cache. */
+static void file_note_cached(FileState *s, bool cached)
+{
+    if (cached) {
+        s->cache_misses = 0;
+        return;
+    }
+    s->cache_misses = MIN(s->cache_misses + 1, CACHE_SKIP_MAX);
+    s->cache_skip = s->cache_misses - 1;
+}
+
+static ssize_t file_preadv(Co *co, FileState *s, const struct iovec *iov,
+                           int niov, int64_t off, int64_t len)
+{
+    ssize_t n;
+
+    if (s->caps.read_now && s->cache_skip) {
+        s->cache_skip--;
+    } else if (s->caps.read_now) {
+        n = co_preadv_now(co, s->fd, iov, niov, off, len, s->caps.memory);
+        if (G_LIKELY(n >= 0)) {
+            file_note_cached(s, true);
+            return n;
+        }
+        if (n == -EOPNOTSUPP) {
+            s->caps.read_now = false;
+        } else if (!s->caps.memory) {
+            file_note_cached(s, false);
+        }
+    }
+    return co_preadv(co, s->fd, iov, niov, off);
+}
+
+static ssize_t file_pwritev(Co *co, FileState *s, const struct iovec *iov,
+                            int niov, int64_t off, int64_t len, int rwf)
+{
+    ssize_t n;
+
+    if (s->caps.write_now && (s->caps.memory || !rwf)) {
+        n = co_pwritev_now(co, s->fd, iov, niov, off, len, rwf,
+                           s->caps.memory);
+        if (G_LIKELY(n >= 0)) {
+            return n;
+        }
+        if (n == -EOPNOTSUPP) {
+            s->caps.write_now = false;
+        }
+    }
+    return co_pwritev(co, s->fd, iov, niov, off, rwf);
+}
+
 /* ---- reading and writing ---- */
 
 /* Goes on where a short read stopped; @iov is consumed. */
@@ -80,7 +136,7 @@ int file_read(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
     }
     iov_cut(iov, iov_off, len, vec);
     do {
-        n = co_preadv(co, s->fd, vec, niov, off);
+        n = file_preadv(co, s, vec, niov, off, len);
     } while (G_UNLIKELY(n == -EINTR));
     if (G_LIKELY(n == len)) {
         return 0;
@@ -92,7 +148,7 @@ static int file_write_rest(Co *co, FileState *s, int64_t off, int64_t len,
                            struct iovec *iov, int niov, int rwf)
 {
     while (len > 0) {
-        ssize_t n = co_pwritev(co, s->fd, iov, niov, off, rwf);
+        ssize_t n = file_pwritev(co, s, iov, niov, off, len, rwf);
 
         if (n == -EINTR) {
             continue;

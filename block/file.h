@@ -18,6 +18,7 @@
 typedef struct FileCaps {
     bool blockdev;              /* a block device, not a regular file */
     bool chardev;
+    bool memory;                /* the file system keeps all in memory */
     int64_t request_alignment;  /* of offsets and lengths: 1 if buffered */
     int64_t mem_alignment;
     int64_t discard_alignment;  /* block devices; 0: unknown */
@@ -25,6 +26,8 @@ typedef struct FileCaps {
     /* Whether it is worth a try; cleared when the system says no. */
     bool punch_hole, zero_range, fallocate, seek_data, dsync;
     bool blkdiscard, blkzeroout;
+    /* Without waiting for the device; false with O_DIRECT, which waits. */
+    bool read_now, write_now;
 } FileCaps;
 
 /* The locks that one open image holds. */
@@ -45,6 +48,9 @@ typedef struct FileState {
     FileCaps next_caps;
     /* A write may be lost behind a failed fsync: no flush succeeds again. */
     bool sync_failed;
+    /* Reads that were not in the page cache: so many in a row, and how many
+     * more are not tried there. */
+    unsigned cache_misses, cache_skip;
     /* The last extent that was found to hold data. */
     int64_t data_start, data_end;
 } FileState;

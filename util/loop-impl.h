@@ -99,6 +99,7 @@ struct Loop {
     GPtrArray *timers;      /* a heap; see loop-timer.c */
     uint64_t timer_seq;
     int live;               /* coroutines that belong here */
+    int64_t now_bytes;      /* done on the spot in this turn (loop-io.c) */
     Co *pool;               /* coroutines to use again */
     int npool;
     CoContext ctx;          /* the scheduler, while a coroutine runs */

@@ -3,9 +3,12 @@
 /*
  * I/O of coroutines: the same for both engines as far as it can be.
  *
- * Files go to the engine: the ring completes a read of cached data during the
- * submission, with others in the same system call, so that a non-blocking
- * attempt before it would only add a call.
+ * Files go to the engine, unless the caller has reason to think that their
+ * bytes are at hand (co_preadv_now, co_pwritev_now): to copy them at once costs
+ * less than a way through the ring, far less than one through its workers where
+ * the kernel sends buffered writes to most file systems, or through ours. But a
+ * coroutine that never suspends would keep the loop from all others, so a turn
+ * of the loop has only so many bytes of it.
  *
  * Sockets, by measurement (tests/bench/bench-loop.c, requests of 28 bytes and
  * replies of 4 KiB over a Unix socket at depth 1 and 32):
@@ -26,6 +29,17 @@
 
 #define CONNECT_RETRY_NS (5 * 1000 * 1000)
 
+/* What is done on the spot: the longest request, and how much in a turn, with
+ * a call being as dear as so many bytes. */
+#define LOOP_NOW_MAX (256 * KiB)
+#define LOOP_NOW_BYTES MiB
+#define LOOP_NOW_CALL (4 * KiB)
+
+/* What RWF_NOWAIT is, for C libraries that don't know it. */
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 0x00000008
+#endif
+
 static const LoopEngine *co_engine(const Co *co)
 {
     return co_loop(co)->engine;
@@ -41,6 +55,41 @@ ssize_t co_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
                    int64_t off, int flags)
 {
     return co_engine(co)->pwritev(co, fd, iov, MIN(niov, IOV_MAX), off, flags);
+}
+
+/* Whether a request may be carried out on the spot. */
+static bool loop_take_now(Loop *loop, int64_t len)
+{
+    if (len > LOOP_NOW_MAX || loop->now_bytes > LOOP_NOW_BYTES) {
+        return false;
+    }
+    loop->now_bytes += len + LOOP_NOW_CALL;
+    return true;
+}
+
+ssize_t co_preadv_now(Co *co, int fd, const struct iovec *iov, int niov,
+                      int64_t off, int64_t len, bool memory)
+{
+    ssize_t n;
+
+    if (!loop_take_now(co_loop(co), len)) {
+        return -EAGAIN;
+    }
+    n = preadv2(fd, iov, MIN(niov, IOV_MAX), off, memory ? 0 : RWF_NOWAIT);
+    return n < 0 ? -errno : n;
+}
+
+ssize_t co_pwritev_now(Co *co, int fd, const struct iovec *iov, int niov,
+                       int64_t off, int64_t len, int flags, bool memory)
+{
+    ssize_t n;
+
+    if (!loop_take_now(co_loop(co), len)) {
+        return -EAGAIN;
+    }
+    n = pwritev2(fd, iov, MIN(niov, IOV_MAX), off,
+                 flags | (memory ? 0 : RWF_NOWAIT));
+    return n < 0 ? -errno : n;
 }
 
 int co_fdatasync(Co *co, int fd)

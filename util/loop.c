@@ -366,6 +366,7 @@ void loop_run(Loop *loop)
         loop_dispatch(loop);
         if (!loop->stopping) {
             loop->engine->turn(loop, loop_timeout(loop));
+            loop->now_bytes = 0;
             loop_collect(loop);
             loop_timer_run(loop);
         }

@@ -66,6 +66,17 @@ ssize_t co_preadv(Co *co, int fd, const struct iovec *iov, int niov,
 ssize_t co_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
                    int64_t off, int flags);
 int co_fdatasync(Co *co, int fd);
+/*
+ * The same on the spot, without suspending, for bytes that need no device. If
+ * @memory all of the file lies in memory; else the kernel is told not to wait.
+ * -EAGAIN: use the form above, as it would have to, or as the request is big,
+ * or as such work has had its share of the loop's turn. -EOPNOTSUPP: this file
+ * can't do it.
+ */
+ssize_t co_preadv_now(Co *co, int fd, const struct iovec *iov, int niov,
+                      int64_t off, int64_t len, bool memory);
+ssize_t co_pwritev_now(Co *co, int fd, const struct iovec *iov, int niov,
+                       int64_t off, int64_t len, int flags, bool memory);
 /* FALLOC_FL_* */
 int co_fallocate(Co *co, int fd, int mode, int64_t off, int64_t len);
 

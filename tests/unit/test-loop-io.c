@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -57,6 +58,84 @@ static void file_main(Co *co, void *arg)
 static void test_file(void)
 {
     co_test_run_alone(file_main, NULL);
+}
+
+/* A coroutine that does everything on the spot must let others run. */
+static void now_other(Co *co, void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static void file_now_main(Co *co, void *arg)
+{
+    autofd int fd = memfd_create("loop", MFD_CLOEXEC);
+    static char big[512 * 1024];
+    char a[4096];
+    struct iovec iov = { a, sizeof(a) }, large = { big, sizeof(big) };
+    bool ran = false;
+    ssize_t n;
+    int calls;
+
+    memset(a, 'a', sizeof(a));
+    g_assert_cmpint(co_pwritev_now(co, fd, &iov, 1, 100, sizeof(a), 0, true),
+                    ==, sizeof(a));
+    a[0] = 0;
+    g_assert_cmpint(co_preadv_now(co, fd, &iov, 1, 100, sizeof(a), true),
+                    ==, sizeof(a));
+    g_assert_cmpint(a[0], ==, 'a');
+    g_assert_cmpint(co_preadv_now(co, fd, &iov, 1, 4196, sizeof(a), true),
+                    ==, 0);
+    g_assert_cmpint(co_preadv_now(co, -1, &iov, 1, 0, sizeof(a), true),
+                    ==, -EBADF);
+    g_assert_cmpint(co_pwritev_now(co, fd, &large, 1, 0, sizeof(big), 0, true),
+                    ==, -EAGAIN);
+
+    co_spawn(co_loop(co), now_other, &ran);
+    for (calls = 0; calls < 10000; calls++) {
+        n = co_preadv_now(co, fd, &iov, 1, 0, sizeof(a), true);
+        if (n == -EAGAIN) {
+            break;
+        }
+        g_assert_cmpint(n, >, 0);
+        g_assert_false(ran);
+    }
+    g_assert_cmpint(calls, <, 10000);
+    co_sleep(co, 1);
+    g_assert_true(ran);
+    g_assert_cmpint(co_preadv_now(co, fd, &iov, 1, 0, sizeof(a), true), >, 0);
+}
+
+static void test_file_now(void)
+{
+    co_test_run_alone(file_now_main, NULL);
+}
+
+/* What is in the page cache is there at once; what is not leaves the file as
+ * it is and is -EAGAIN. Writes: where the file system can do it. */
+static void file_cached_main(Co *co, void *arg)
+{
+    autofd int fd = temp_file();
+    char a[4096], b[4096];
+    struct iovec iov = { a, sizeof(a) }, back = { b, sizeof(b) };
+    ssize_t n;
+
+    memset(a, 'x', sizeof(a));
+    g_assert_cmpint(co_pwritev(co, fd, &iov, 1, 0, 0), ==, sizeof(a));
+    n = co_preadv_now(co, fd, &back, 1, 0, sizeof(b), false);
+    g_assert_true(n == sizeof(b) || n == -EAGAIN || n == -EOPNOTSUPP);
+    if (n > 0) {
+        g_assert_cmpmem(b, n, a, n);
+    }
+    memset(a, 'y', sizeof(a));
+    n = co_pwritev_now(co, fd, &iov, 1, 0, sizeof(a), 0, false);
+    g_assert_true(n == sizeof(a) || n == -EAGAIN || n == -EOPNOTSUPP);
+    g_assert_cmpint(co_preadv(co, fd, &back, 1, 0), ==, sizeof(b));
+    g_assert_cmpint(b[0], ==, n > 0 ? 'y' : 'x');
+}
+
+static void test_file_cached(void)
+{
+    co_test_run_alone(file_cached_main, NULL);
 }
 
 static void file_errors_main(Co *co, void *arg)
@@ -513,6 +592,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/loop-io/file", test_file);
+    g_test_add_func("/loop-io/file-now", test_file_now);
+    g_test_add_func("/loop-io/file-cached", test_file_cached);
     g_test_add_func("/loop-io/file-errors", test_file_errors);
     g_test_add_func("/loop-io/many-buffers", test_many_buffers);
     g_test_add_func("/loop-io/crowd", test_crowd);
