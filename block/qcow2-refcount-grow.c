@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
+ * Refcount structures that grow by more than a block.
+ *
  * A larger refcount table, at a new place.
  *
  * The clusters that the old table cannot count are all free. The new table
@@ -13,6 +15,9 @@
  * header, durable; only then the old table's clusters are given back. A crash
  * before the header leaves the old table, which knows nothing of the new
  * area; one after it leaks the old table.
+ *
+ * A run of clusters that is longer than what a block counts (the L1 table of a
+ * large disk with small clusters): its blocks lie before it, side by side.
  */
 #include "block/qcow2.h"
 
@@ -159,4 +164,62 @@ int qcow2_reftable_grow(Co *co, Node *node, int64_t blocks)
     qcow2_free_clusters(co, node, old_offset, old_clusters << s->cluster_bits,
                         QCOW2_DISCARD_OTHER);
     return 0;
+}
+
+/* ---- long runs ---- */
+
+/* The entries of the table behind the last one in use are room for @blocks;
+ * makes it larger until they are. The first of them. */
+static int64_t room_for_blocks(Co *co, Node *node, int64_t blocks)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    for (;;) {
+        int64_t i = s->reftable_size;
+        int r;
+
+        while (i > 0 && !(s->reftable[i - 1] & QCOW2_REFT_OFFSET_MASK)) {
+            i--;
+        }
+        if (i + blocks <= s->reftable_size) {
+            return i;
+        }
+        r = qcow2_reftable_grow(co, node, s->reftable_size + 2 * blocks);
+        if (r < 0) {
+            return r;
+        }
+    }
+}
+
+int64_t qcow2_alloc_long_run(Co *co, Node *node, int64_t n)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t per_block = (int64_t)1 << s->refblock_bits;
+    int64_t blocks = DIV_ROUND_UP(n, per_block - 1);
+    int64_t i = room_for_blocks(co, node, blocks);
+    int64_t first, end;
+    int r;
+
+    if (i < 0) {
+        return i;
+    }
+    first = i << s->refblock_bits;
+    end = first + blocks + n;
+    if (end > QCOW2_MAX_HOST_OFFSET >> s->cluster_bits) {
+        return -EFBIG;
+    }
+    for (int64_t b = 0; b < blocks; b++) {
+        r = qcow2_refblock_new(co, node, i + b,
+                               (first + b) << s->cluster_bits, first, end);
+        if (r < 0) {
+            /* The blocks that were made count the rest as well. */
+            end = MIN(end, (i + b) << s->refblock_bits);
+            qcow2_free_clusters(co, node, (first + b) << s->cluster_bits,
+                                MAX(end - first - b, 0) << s->cluster_bits,
+                                QCOW2_DISCARD_NEVER);
+            return r;
+        }
+    }
+    s->fresh_offset = MAX(s->fresh_offset, end << s->cluster_bits);
+    return (first + blocks) << s->cluster_bits;
 }

@@ -21,9 +21,6 @@
  */
 #include "block/qcow2.h"
 
-/* No cluster is ever put beyond what an L2 entry can say. */
-#define MAX_HOST_OFFSET ((int64_t)1 << 56)
-
 bool qcow2_refcount_init(Co *co, Node *node, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
@@ -109,7 +106,7 @@ static int block_offset(Co *co, Node *node, int64_t index, int64_t *ret)
 
     *ret = i < s->reftable_size ?
            s->reftable[i] & QCOW2_REFT_OFFSET_MASK : 0;
-    if (*ret < 0 || *ret >= MAX_HOST_OFFSET || qcow2_in_cluster(s, *ret)) {
+    if (*ret < 0 || *ret >= QCOW2_MAX_HOST_OFFSET || qcow2_in_cluster(s, *ret)) {
         qcow2_signal_corruption(co, node, true, -1, -1, "Refblock offset %#"
                                 PRIx64 " unaligned (reftable index: %#"
                                 PRIx64 ")", *ret, i);
@@ -180,24 +177,53 @@ int qcow2_refcount_get(Co *co, Node *node, int64_t index, uint64_t *ret)
 
 /* ---- blocks ---- */
 
-static int block_fill_new(Co *co, Node *node, int64_t off, int64_t self)
+static int block_fill_new(Co *co, Node *node, int64_t i, int64_t off,
+                          int64_t first, int64_t end)
 {
     Qcow2State *s = qcow2_state(node);
     int step = qcow2_cache_entry_size(s->refblock_cache);
-    int64_t base = self >> s->refblock_bits << s->refblock_bits;
+    int64_t index = i << s->refblock_bits;
 
     for (int64_t o = 0; o < s->cluster_size; o += step) {
-        int64_t first = base + (o / step << s->refslice_bits);
+        int64_t stop = slice_end(s, index);
         Qcow2Table *t;
         int r = qcow2_cache_get_new(co, s->refblock_cache, off + o, &t);
 
         if (r < 0) {
             return r;
         }
-        if (self >= first && self < slice_end(s, first)) {
-            slice_store(s, t, self, 1);
+        for (int64_t n = MAX(index, first); n < MIN(stop, end); n++) {
+            slice_store(s, t, n, 1);
         }
         qcow2_cache_put(t);
+        index = stop;
+    }
+    return 0;
+}
+
+int qcow2_refblock_new(Co *co, Node *node, int64_t i, int64_t off,
+                       int64_t first, int64_t end)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, off,
+                                s->cluster_size, false);
+
+    if (r >= 0) {
+        r = qcow2_reserve_table(co, node, off);
+    }
+    if (r < 0) {
+        return r;
+    }
+    r = block_fill_new(co, node, i, off, first, end);
+    if (r < 0) {
+        qcow2_cache_drop(co, s->refblock_cache, off, s->cluster_size);
+        return r;
+    }
+    s->reftable[i] = off;
+    bitset_set(s->reftable_dirty, i / 64, 1);
+    qcow2_overlap_add(s, off, QCOW2_OL_REFCOUNT_BLOCK);
+    if (off >= s->fresh_offset) {
+        s->fresh_offset = off + s->cluster_size;
     }
     return 0;
 }
@@ -233,27 +259,9 @@ static int block_ensure(Co *co, Node *node, int64_t index)
                                 "allocation of refcount block at offset 0");
         return -EIO;
     }
-    off = self << s->cluster_bits;
-    r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, off, s->cluster_size,
-                            false);
-    if (r < 0) {
-        return r;
-    }
-    r = qcow2_reserve_table(co, node, off);
-    if (r >= 0) {
-        r = block_fill_new(co, node, off, self);
-    }
-    if (r < 0) {
-        qcow2_cache_drop(co, s->refblock_cache, off, s->cluster_size);
-        return r;
-    }
-    s->reftable[i] = off;
-    bitset_set(s->reftable_dirty, i / 64, 1);
-    qcow2_overlap_add(s, off, QCOW2_OL_REFCOUNT_BLOCK);
-    if (off >= s->fresh_offset) {
-        s->fresh_offset = off + s->cluster_size;
-    }
-    return 1;
+    r = qcow2_refblock_new(co, node, i, self << s->cluster_bits, self,
+                           self + 1);
+    return r < 0 ? r : 1;
 }
 
 /* ---- changing counts ---- */
@@ -441,7 +449,7 @@ static int take(Co *co, Node *node, int64_t first, int64_t n)
                                 "allocation of a cluster at offset 0");
         return -EIO;
     }
-    if (end > MAX_HOST_OFFSET >> s->cluster_bits) {
+    if (end > QCOW2_MAX_HOST_OFFSET >> s->cluster_bits) {
         return -EFBIG;
     }
     for (int64_t i = first; i < end;
@@ -460,6 +468,22 @@ static int take(Co *co, Node *node, int64_t first, int64_t n)
         s->fresh_offset = end << s->cluster_bits;
     }
     return 0;
+}
+
+/* Whether [first, first + n) is so long that the blocks that it lacks, each in
+ * the first cluster that it counts, would always part it. */
+static bool lacks_blocks(const Qcow2State *s, int64_t first, int64_t n)
+{
+    int64_t end = ((first + n - 1) >> s->refblock_bits) + 1;
+
+    for (int64_t i = first >> s->refblock_bits;
+         i < end && n >> s->refblock_bits; i++) {
+        if (i >= s->reftable_size ||
+            !(s->reftable[i] & QCOW2_REFT_OFFSET_MASK)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Between @min and @max clusters, as many as lie together; see the callers. */
@@ -486,6 +510,10 @@ static int64_t alloc_run(Co *co, Node *node, int64_t min, int64_t max,
         if (n < min) {
             at_cursor = false;
             continue;
+        }
+        if (first && lacks_blocks(s, first, min)) {
+            *got = min;
+            return qcow2_alloc_long_run(co, node, min);
         }
         r = take(co, node, first, n);
         if (r < 0) {

@@ -12,6 +12,9 @@
 
 /* ---- qcow2-refcount.c, qcow2-refcount-grow.c: with `meta` ---- */
 
+/* No cluster is ever put beyond what an L2 entry can say. */
+#define QCOW2_MAX_HOST_OFFSET ((int64_t)1 << 56)
+
 bool qcow2_refcount_init(Co *co, Node *node, Error **errp);
 void qcow2_refcount_close(Node *node);
 /* Writes all dirty refcounts and links; not flushed. Without `meta`. */
@@ -21,6 +24,12 @@ int qcow2_refcount_write(Co *co, Node *node);
 int qcow2_refcount_barrier(Co *co, Node *node);
 /* The table gets room for block @blocks - 1; with `meta`. */
 int qcow2_reftable_grow(Co *co, Node *node, int64_t blocks);
+/* Makes block @i of the table, which has none, at @off; the clusters of
+ * [first, end) that it counts are in use. */
+int qcow2_refblock_new(Co *co, Node *node, int64_t i, int64_t off,
+                       int64_t first, int64_t end);
+/* As qcow2_alloc_clusters(), of @n clusters behind all that blocks count. */
+int64_t qcow2_alloc_long_run(Co *co, Node *node, int64_t n);
 /* Of host cluster @index. 0 for those beyond all tables. */
 int qcow2_refcount_get(Co *co, Node *node, int64_t index, uint64_t *ret);
 /* One entry of a block of width 1 << order bits. */

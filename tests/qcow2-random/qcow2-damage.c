@@ -41,6 +41,7 @@ static Sound sounds[] = {
 };
 
 static char *image;
+static char bail_out[100];      /* what is said if it takes too long */
 static const RootOps root_ops = { .kind = "block-backend" };
 
 static void run(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
@@ -290,6 +291,8 @@ static void test_main(Co *co, void *arg)
     for (int i = 0; i < t->images; i++) {
         GRand *rand = g_rand_new_with_seed(t->seed + i);
 
+        snprintf(bail_out, sizeof(bail_out), "Bail out! an image takes "
+                 "minutes: --seed %d --images 1\n", t->seed + i);
         alarm(200);
         damage(&sounds[g_rand_int_range(rand, 0, ARRAY_SIZE(sounds))], rand);
         if (g_rand_boolean(rand)) {
@@ -306,9 +309,7 @@ static void test_main(Co *co, void *arg)
 /* Says which image it was; the seed makes it again. */
 static void on_alarm(int sig)
 {
-    static const char text[] = "Bail out! an image takes minutes\n";
-
-    if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0) {
+    if (write(STDOUT_FILENO, bail_out, strlen(bail_out)) < 0) {
         _exit(2);
     }
     abort();
