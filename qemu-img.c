@@ -27,6 +27,7 @@ static const ImgCommand commands[] = {
     { "bitmap", img_bitmap,
       "(--merge SOURCE | --add | --remove | --clear | --enable | "
       "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
+      "[--if-exists fail|keep|replace] "
       "[--object objectdef] [--image-opts | -f fmt] filename bitmap" },
     { "check", img_check,
       SOURCE "[-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] "
@@ -104,7 +105,9 @@ static const char parameters_help[] =
 "  -u            create, rebase: don't open the backing file\n"
 "\n"
 "bitmap: -g is the granularity for --add, -b and -F name the image that\n"
-"        --merge takes its source from; actions run in the order given\n"
+"        --merge takes its source from; actions run in the order given;\n"
+"        --if-exists keep adds it unless it is there and sound, replace\n"
+"        puts an empty one in its place\n"
 "check:  -r leaks frees leaked clusters, -r all repairs whatever it can\n"
 "compare: -s also compares lengths and allocation\n"
 "convert: -c compresses, -S is the shortest run of zeroes to leave out (4k;\n"

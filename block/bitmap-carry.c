@@ -317,27 +317,6 @@ bool bitmap_carry_possible(Co *co, Node *top, Node *base, Node *target,
 
 /* ---- snapshot ---- */
 
-/* Whether what is in the overlay already can go on where @bm ends. */
-static bool carry_check_same(const DirtyBitmap *bm, const DirtyBitmap *there,
-                             Error **errp)
-{
-    if (!bitmap_check(there, BITMAP_CHECK_RO | BITMAP_CHECK_INCONSISTENT,
-                      errp)) {
-        return false;
-    }
-    if (bitmap_granularity(there) != bitmap_granularity(bm)) {
-        error_setg(errp, "It exists with granularity %" PRId64
-                   " instead of %" PRId64, bitmap_granularity(there),
-                   bitmap_granularity(bm));
-        return false;
-    }
-    if (!bitmap_is_recording(there)) {
-        error_setg(errp, "It exists and is disabled");
-        return false;
-    }
-    return true;
-}
-
 /* On the overlay's loop. */
 static bool carry_overlay(Co *co, Transaction *tran, const DirtyBitmap *bm,
                           Node *overlay, Error **errp)
@@ -346,7 +325,9 @@ static bool carry_overlay(Co *co, Transaction *tran, const DirtyBitmap *bm,
     Node *node = node_skip_filters(overlay);
 
     if (there) {
-        return carry_check_same(bm, there, errp);
+        return bitmap_check(there, BITMAP_CHECK_RO, errp) &&
+               bitmap_is_like(there, bitmap_granularity(bm), bm->persistent,
+                              true, errp);
     }
     return carry_check_writable(bm, node, NULL, errp) &&
            bitmap_edit_create(co, tran, node, bm->name, bitmap_granularity(bm),

@@ -11,13 +11,17 @@
  * What this does not do: find bitmaps, and say whether they may be changed.
  */
 
-#include "block/dirty-bitmap.h"
+#include "block/bitmap-private.h"
 #include "block/graph.h"
 
 typedef struct BitmapUndo {
     Node *node;                 /* a reference is held */
     DirtyBitmap *bm;
-    Bitset *backup;             /* clear, merge */
+    Bitset *backup;             /* clear, merge, replace */
+    /* replace */
+    int granularity_shift;
+    BitmapState state;
+    bool persistent;
 } BitmapUndo;
 
 static BitmapUndo *bitmap_undo_new(DirtyBitmap *bm, Bitset *backup)
@@ -156,6 +160,87 @@ bool bitmap_edit_remove(Co *co, Transaction *tran, DirtyBitmap *bm,
     bitmap_set_busy(bm, true);
     tran_add(tran, &bitmap_remove_ops, bitmap_undo_new(bm, NULL));
     return true;
+}
+
+/* ---- replace ---- */
+
+/* Another granularity and state, and other bits, which are handed over. */
+static void bitmap_become(DirtyBitmap *bm, int shift, BitmapState state,
+                          Bitset *bits)
+{
+    bitmap_recorder_leave(bm);
+    bitset_free(bm->bits);
+    bm->bits = bits;
+    bm->granularity_shift = shift;
+    bm->state = state;
+    bm->loaded = true;
+    bm->changed = true;
+    bitmap_recorder_enter(bm);
+}
+
+static void bitmap_replace_abort(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    bitmap_become(u->bm, u->granularity_shift, u->state,
+                  g_steal_pointer(&u->backup));
+    u->bm->persistent = u->persistent;
+    bitmap_undo_done(co, u, home);
+}
+
+static const TransactionOps bitmap_replace_ops = {
+    .commit = bitmap_undo_commit,
+    .abort = bitmap_replace_abort,
+};
+
+bool bitmap_edit_replace(Co *co, Transaction *tran, DirtyBitmap *bm,
+                         int64_t granularity, bool persistent, bool recording,
+                         Error **errp)
+{
+    int shift = __builtin_ctzll(granularity);
+    BitmapUndo *u;
+
+    if (!bitmap_remove_stored(co, bm, errp)) {
+        return false;
+    }
+    bitmap_fold(bm);
+    u = bitmap_undo_new(bm, bitset_copy(bm->bits));
+    u->granularity_shift = bm->granularity_shift;
+    u->state = bm->state;
+    u->persistent = bm->persistent;
+    tran_add(tran, &bitmap_replace_ops, u);
+
+    bm->persistent = false;
+    bitmap_become(bm, shift, recording ? BITMAP_RECORDING : BITMAP_DISABLED,
+                  bitset_new(bitmap_nbits(bm->node->length, shift)));
+    if (persistent &&
+        !bitmap_storable(co, bm->node, bm->name, granularity, errp)) {
+        return false;
+    }
+    bitmap_set_persistent(bm, persistent);
+    return true;
+}
+
+bool bitmap_is_like(const DirtyBitmap *bm, int64_t granularity,
+                    bool persistent, bool recording, Error **errp)
+{
+    if (bm->state == BITMAP_INCONSISTENT) {
+        error_setg(errp, "Bitmap '%s' exists and is inconsistent", bm->name);
+    } else if (granularity && bitmap_granularity(bm) != granularity) {
+        error_setg(errp, "Bitmap '%s' exists with granularity %" PRId64
+                   " instead of %" PRId64, bm->name, bitmap_granularity(bm),
+                   granularity);
+    } else if (bitmap_is_recording(bm) != recording) {
+        error_setg(errp, "Bitmap '%s' exists and is %s", bm->name,
+                   recording ? "disabled" : "recording");
+    } else if (persistent && !bm->persistent) {
+        error_setg(errp, "Bitmap '%s' exists and is not persistent", bm->name);
+    } else {
+        return true;
+    }
+    return false;
 }
 
 /* ---- clear and merge ---- */

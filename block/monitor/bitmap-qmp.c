@@ -32,10 +32,28 @@ static DirtyBitmap *bitmap_action_begin(Co *co, const char *node,
 
 /* ---- add and remove ---- */
 
+/* What if-exists says of @bm, which exists. */
+static bool bitmap_add_existing(Co *co, DirtyBitmap *bm, int64_t granularity,
+                                const BlockDirtyBitmapAdd *arg,
+                                Transaction *tran, Error **errp)
+{
+    bool persistent = arg->has_persistent && arg->persistent;
+    bool record = !arg->has_disabled || !arg->disabled;
+
+    if (arg->if_exists == BITMAP_IF_EXISTS_KEEP) {
+        return bitmap_is_like(bm, arg->has_granularity ? granularity : 0,
+                              persistent, record, errp);
+    }
+    return bitmap_check(bm, BITMAP_CHECK_BUSY | BITMAP_CHECK_RO, errp) &&
+           bitmap_edit_replace(co, tran, bm, granularity, persistent, record,
+                               errp);
+}
+
 static bool bitmap_add_on_loop(Co *co, Node *node,
                                const BlockDirtyBitmapAdd *arg,
                                Transaction *tran, Error **errp)
 {
+    DirtyBitmap *bm = bitmap_find(node, arg->name);
     int64_t granularity;
 
     if (!arg->name[0]) {
@@ -47,6 +65,10 @@ static bool bitmap_add_on_loop(Co *co, Node *node,
     if (granularity < 512 || !is_power_of_2(granularity)) {
         error_setg(errp, "Granularity must be power of 2 and at least 512");
         return false;
+    }
+    if (bm && arg->has_if_exists &&
+        arg->if_exists != BITMAP_IF_EXISTS_FAIL) {
+        return bitmap_add_existing(co, bm, granularity, arg, tran, errp);
     }
     return bitmap_edit_create(co, tran, node, arg->name, granularity,
                               arg->has_persistent && arg->persistent,

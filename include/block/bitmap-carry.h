@@ -34,8 +34,9 @@
  * Snapshot: @overlay is about to take @node's place. It gets an empty recording
  * bitmap for each of @node's layer that records and isn't inconsistent; same
  * name, granularity and persistence. One that is there already (an image made
- * by qemu-img create --bitmaps) is kept if it has the same granularity and
- * records, else this fails. Fails if @overlay can't store a persistent one.
+ * by qemu-img create --bitmaps) is kept if it has the same granularity, records
+ * and is persistent if the other one is; else this fails. Fails if @overlay
+ * can't store a persistent one.
  */
 bool bitmap_carry_snapshot(Co *co, Transaction *tran, Node *node,
                            Node *overlay, Error **errp);

@@ -145,12 +145,20 @@ DirtyBitmap *bitmap_edit_create(Co *co, Transaction *tran, Node *node,
                                 Error **errp);
 bool bitmap_edit_remove(Co *co, Transaction *tran, DirtyBitmap *bm,
                         Error **errp);
+/* As if it were removed and made anew, in its place. Not of a busy one. */
+bool bitmap_edit_replace(Co *co, Transaction *tran, DirtyBitmap *bm,
+                         int64_t granularity, bool persistent, bool recording,
+                         Error **errp);
 bool bitmap_edit_clear(Co *co, Transaction *tran, DirtyBitmap *bm,
                        Error **errp);
 /* @bits is of @bm's granularity and size. */
 bool bitmap_edit_merge(Co *co, Transaction *tran, DirtyBitmap *bm,
                        const Bitset *bits, Error **errp);
 void bitmap_edit_record(Transaction *tran, DirtyBitmap *bm, bool record);
+/* Whether it can serve as one made with these (0: any granularity); what is
+ * different in @errp. */
+bool bitmap_is_like(const DirtyBitmap *bm, int64_t granularity,
+                    bool persistent, bool recording, Error **errp);
 /* Whether a persistent one could be made; QEMU's texts. */
 bool bitmap_storable(Co *co, Node *node, const char *name,
                       int64_t granularity, Error **errp);

@@ -341,9 +341,11 @@ static void snapshot(Co *co, void *arg)
     snapshot_to(co, node, "a:rP:7", true, "a:rP:7 b:r:");
     snapshot_to(co, node, "off:d:7", true, "off:d:7 a:rP: b:r:");
     snapshot_fails(co, node, "b:d:", "Can't carry bitmap 'b' to 'overlay': "
-                   "It exists and is disabled");
+                   "Bitmap 'b' exists and is disabled");
     snapshot_fails(co, node, "a:i:", "Can't carry bitmap 'a' to 'overlay': "
-                   "Bitmap 'a' is inconsistent and cannot be used");
+                   "Bitmap 'a' exists and is inconsistent");
+    snapshot_fails(co, node, "a:r:", "Can't carry bitmap 'a' to 'overlay': "
+                   "Bitmap 'a' exists and is not persistent");
     store_full = true;
     snapshot_fails(co, node, "", "Can't carry bitmap 'a' to 'overlay': Maximum"
                    " number of persistent bitmaps is already reached");
@@ -358,8 +360,8 @@ static void snapshot(Co *co, void *arg)
 
         g_assert_false(bitmap_carry_snapshot(co, tran, node, overlay, &err));
         tran_abort(co, tran);
-        expect_error(err, "Can't carry bitmap 'a' to 'overlay': It exists "
-                     "with granularity 4096 instead of 65536");
+        expect_error(err, "Can't carry bitmap 'a' to 'overlay': Bitmap "
+                     "'a' exists with granularity 4096 instead of 65536");
     }
     node_unref(co, overlay);
     node_unref(co, node);

@@ -193,6 +193,97 @@ static void test_merge_is_whole_or_not_at_all(void)
     mem_test_run(half);
 }
 
+/* ---- if-exists ---- */
+
+static int store_room;
+
+static bool store_can_some(Co *co, Node *node, const char *name,
+                           int64_t granularity, Error **errp)
+{
+    if (store_room-- <= 0) {
+        error_setg(errp, "no room");
+        return false;
+    }
+    return true;
+}
+
+static bool ensure(Co *co, BitmapIfExists how, int64_t granularity,
+                   bool persistent, Error **errp)
+{
+    BlockDirtyBitmapAdd arg = {
+        .node = (char *)"n", .name = (char *)"a",
+        .has_granularity = granularity, .granularity = granularity,
+        .has_persistent = true, .persistent = persistent,
+        .has_if_exists = true, .if_exists = how,
+    };
+
+    return qmp_block_dirty_bitmap_add(co, &arg, errp);
+}
+
+static void expect_a(Co *co, Node *node, int64_t granularity, int64_t count,
+                     bool persistent, BitmapState state)
+{
+    DirtyBitmap *bm = bitmap_find(node, "a");
+
+    g_assert_cmpint(bitmap_granularity(bm), ==, granularity);
+    g_assert_cmpint(bitmap_count_bytes(co, bm), ==, count);
+    g_assert_true(bm->persistent == persistent && bm->state == state);
+}
+
+static void if_exists(Co *co, void *arg)
+{
+    static const BitmapStoreOps ops = {
+        .can_store = store_can_some, .remove = store_remove,
+    };
+    BlockDriver store = mem_driver;
+    Error *err = NULL;
+    Node *node;
+
+    store.bitmap_store = &ops;
+    store_room = 1;
+    node = mem_node(&store, "n", MiB, 512);
+    g_assert_true(ensure(co, BITMAP_IF_EXISTS_KEEP, 4096, true,
+                         &error_abort));
+    bitmap_note_write(node, 0, 512);
+    g_assert_true(ensure(co, BITMAP_IF_EXISTS_KEEP, 0, true, &error_abort));
+    g_assert_true(ensure(co, BITMAP_IF_EXISTS_KEEP, 4096, false,
+                         &error_abort));
+    g_assert_false(ensure(co, BITMAP_IF_EXISTS_KEEP, 512, true, &err));
+    expect(g_steal_pointer(&err),
+           "Bitmap 'a' exists with granularity 4096 instead of 512");
+
+    /* No room for the new one: the old one is back, and stored again. */
+    bitmap_find(node, "a")->changed = false;
+    g_assert_false(ensure(co, BITMAP_IF_EXISTS_REPLACE, 512, true, &err));
+    expect(g_steal_pointer(&err), "no room");
+    expect_a(co, node, 4096, 4096, true, BITMAP_RECORDING);
+    g_assert_true(bitmap_find(node, "a")->changed);
+    bitmap_note_write(node, 65536, 512);
+    expect_a(co, node, 4096, 8192, true, BITMAP_RECORDING);
+
+    g_assert_true(ensure(co, BITMAP_IF_EXISTS_REPLACE, 512, false,
+                         &error_abort));
+    expect_a(co, node, 512, 0, false, BITMAP_RECORDING);
+    bitmap_note_write(node, 65536, 512);
+    expect_a(co, node, 512, 512, false, BITMAP_RECORDING);
+    bitmap_set_inconsistent(bitmap_find(node, "a"));
+    g_assert_false(ensure(co, BITMAP_IF_EXISTS_KEEP, 0, false, &err));
+    expect(g_steal_pointer(&err), "Bitmap 'a' exists and is inconsistent");
+    g_assert_true(ensure(co, BITMAP_IF_EXISTS_REPLACE, 0, false,
+                         &error_abort));
+    expect_a(co, node, 65536, 0, false, BITMAP_RECORDING);
+    bitmap_set_readonly(bitmap_find(node, "a"), true);
+    g_assert_false(ensure(co, BITMAP_IF_EXISTS_REPLACE, 0, false, &err));
+    expect(g_steal_pointer(&err),
+           "Bitmap 'a' is readonly and cannot be modified");
+    node_unref(co, node);
+}
+
+static void test_if_exists(void)
+{
+    mem_test_run(if_exists);
+}
+
 static void sha(Co *co, void *arg)
 {
     Node *node = mem_node(&mem_driver, "n", MiB, 512);
@@ -219,6 +310,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bitmap-qmp/transaction", test_transaction);
     g_test_add_func("/bitmap-qmp/merge-is-whole-or-not-at-all",
                     test_merge_is_whole_or_not_at_all);
+    g_test_add_func("/bitmap-qmp/if-exists", test_if_exists);
     g_test_add_func("/bitmap-qmp/sha256", test_sha256);
     return g_test_run();
 }

@@ -28,11 +28,12 @@ typedef struct BitmapArgs {
     ImgSource other;            /* -b: what is merged stands here; or no name */
     const char *bitmap;
     int64_t granularity;        /* 0: the default */
+    BitmapIfExists if_exists;
     GArray *actions;            /* of BitmapAction */
     bool add, merge;
 } BitmapArgs;
 
-enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_ACT };
+enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_IF_EXISTS, OPT_ACT };
 
 static const struct option bitmap_longopts[] = {
     { "help", no_argument, 0, 'h' },
@@ -40,6 +41,7 @@ static const struct option bitmap_longopts[] = {
     { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
     { "add", no_argument, 0, OPT_ACT + ACT_ADD },
     { "granularity", required_argument, 0, 'g' },
+    { "if-exists", required_argument, 0, OPT_IF_EXISTS },
     { "remove", no_argument, 0, OPT_ACT + ACT_REMOVE },
     { "clear", no_argument, 0, OPT_ACT + ACT_CLEAR },
     { "enable", no_argument, 0, OPT_ACT + ACT_ENABLE },
@@ -49,6 +51,19 @@ static const struct option bitmap_longopts[] = {
     { "source-format", required_argument, 0, 'F' },
     { 0 }
 };
+
+static bool bitmap_parse_if_exists(BitmapArgs *a)
+{
+    int value = BitmapIfExists_parse(optarg, 0, NULL);
+
+    if (value < 0) {
+        error_report("Invalid --if-exists '%s': fail, keep and replace are "
+                     "known", optarg);
+        return false;
+    }
+    a->if_exists = value;
+    return true;
+}
 
 static void bitmap_take_action(BitmapArgs *a, BitmapAct act)
 {
@@ -90,6 +105,11 @@ static int bitmap_parse_options(Co *co, BitmapArgs *a, int argc, char **argv)
         case OPT_IMAGE_OPTS:
             a->image.image_opts = true;
             break;
+        case OPT_IF_EXISTS:
+            if (!bitmap_parse_if_exists(a)) {
+                return 1;
+            }
+            break;
         default:
             if (c < OPT_ACT) {
                 return img_getopt_code(c);
@@ -108,6 +128,9 @@ static const char *bitmap_complaint(const BitmapArgs *a, int n_args)
     }
     if (a->granularity && !a->add) {
         return "granularity only supported with --add";
+    }
+    if (a->if_exists != BITMAP_IF_EXISTS_FAIL && !a->add) {
+        return "--if-exists only supported with --add";
     }
     if (a->other.format && !a->other.name) {
         return "-F only supported with -b";
@@ -144,6 +167,26 @@ static int bitmap_parse(Co *co, BitmapArgs *a, int argc, char **argv)
 
 /* ---- actions ---- */
 
+/* Whether the actions leave it disabled: what --if-exists keep asks for. */
+static bool bitmap_ends_disabled(const BitmapArgs *a)
+{
+    bool disabled = false;
+
+    for (guint i = 0; i < a->actions->len; i++) {
+        switch (g_array_index(a->actions, BitmapAction, i).act) {
+        case ACT_ENABLE:
+            disabled = false;
+            break;
+        case ACT_DISABLE:
+            disabled = true;
+            break;
+        default:
+            break;
+        }
+    }
+    return disabled;
+}
+
 static bool bitmap_add(Co *co, const BitmapArgs *a, Node *node, Error **errp)
 {
     BlockDirtyBitmapAdd arg = {
@@ -153,6 +196,10 @@ static bool bitmap_add(Co *co, const BitmapArgs *a, Node *node, Error **errp)
         .granularity = MIN(a->granularity, UINT32_MAX),
         .has_persistent = true,
         .persistent = true,
+        .has_disabled = true,
+        .disabled = bitmap_ends_disabled(a),
+        .has_if_exists = true,
+        .if_exists = a->if_exists,
     };
 
     return qmp_block_dirty_bitmap_add(co, &arg, errp);
