@@ -20,7 +20,10 @@ typedef struct BitmapPending {
 } BitmapPending;
 
 struct BitmapTable {
-    GPtrArray *bitmaps;         /* of DirtyBitmap, in order of creation */
+    DirtyBitmap *first;         /* the newest; linked by next and prev */
+    GHashTable *names;          /* name (the bitmap's) to DirtyBitmap */
+    unsigned n_persistent;
+    int64_t persistent_name_bytes;
     GPtrArray *pendings;        /* of BitmapPending: those with recorders */
 };
 

@@ -44,9 +44,7 @@ static void bitmap_pending_fold(BitmapTable *t, BitmapPending *p)
     if (bitset_empty(p->bits)) {
         return;
     }
-    for (unsigned i = 0; i < t->bitmaps->len; i++) {
-        DirtyBitmap *bm = t->bitmaps->pdata[i];
-
+    for (DirtyBitmap *bm = t->first; bm; bm = bm->next) {
         if (bm->granularity_shift == p->shift && bitmap_is_recorder(bm)) {
             bitset_or(bm->bits, p->bits);
             bm->changed = true;
@@ -147,9 +145,7 @@ void bitmap_note_resize(Node *node, int64_t old_len, int64_t new_len)
 
         bitset_resize(p->bits, bitmap_nbits(new_len, p->shift));
     }
-    for (unsigned i = 0; i < t->bitmaps->len; i++) {
-        DirtyBitmap *bm = t->bitmaps->pdata[i];
-
+    for (DirtyBitmap *bm = t->first; bm; bm = bm->next) {
         bitset_resize(bm->bits,
                       bitmap_nbits(new_len, bm->granularity_shift));
         if (new_len < old_len) {
@@ -184,10 +180,33 @@ static BitmapTable *bitmap_table(Node *node)
 {
     if (!node->bitmaps) {
         node->bitmaps = g_new0(BitmapTable, 1);
-        node->bitmaps->bitmaps = g_ptr_array_new();
+        node->bitmaps->names = g_hash_table_new(g_str_hash, g_str_equal);
         node->bitmaps->pendings = g_ptr_array_new();
     }
     return node->bitmaps;
+}
+
+static void bitmap_table_add(BitmapTable *t, DirtyBitmap *bm)
+{
+    bm->next = t->first;
+    if (bm->next) {
+        bm->next->prev = bm;
+    }
+    t->first = bm;
+    if (bm->name) {
+        g_hash_table_insert(t->names, bm->name, bm);
+    }
+}
+
+static void bitmap_table_remove(BitmapTable *t, DirtyBitmap *bm)
+{
+    *(bm->prev ? &bm->prev->next : &t->first) = bm->next;
+    if (bm->next) {
+        bm->next->prev = bm->prev;
+    }
+    if (bm->name) {
+        g_hash_table_remove(t->names, bm->name);
+    }
 }
 
 DirtyBitmap *bitmap_create(Node *node, int64_t granularity, const char *name,
@@ -215,7 +234,7 @@ DirtyBitmap *bitmap_create(Node *node, int64_t granularity, const char *name,
     bm->state = BITMAP_RECORDING;
     bm->loaded = true;
     bm->bits = bitset_new(bitmap_nbits(node->length, bm->granularity_shift));
-    g_ptr_array_add(bitmap_table(node)->bitmaps, bm);
+    bitmap_table_add(bitmap_table(node), bm);
     bitmap_recorder_enter(bm);
     return bm;
 }
@@ -224,9 +243,9 @@ static void bitmap_table_free_if_empty(Node *node)
 {
     BitmapTable *t = node->bitmaps;
 
-    if (t && t->bitmaps->len == 0) {
+    if (t && !t->first) {
         g_assert(t->pendings->len == 0);
-        g_ptr_array_unref(t->bitmaps);
+        g_hash_table_unref(t->names);
         g_ptr_array_unref(t->pendings);
         g_free(t);
         node->bitmaps = NULL;
@@ -239,7 +258,8 @@ static void bitmap_free(DirtyBitmap *bm)
 
     g_assert(!bm->loading);
     bitmap_recorder_leave(bm);
-    g_ptr_array_remove(node->bitmaps->bitmaps, bm);
+    bitmap_set_persistent(bm, false);
+    bitmap_table_remove(node->bitmaps, bm);
     bitset_free(bm->bits);
     g_free(bm->name);
     g_free(bm);
@@ -256,34 +276,32 @@ void bitmap_release(DirtyBitmap *bm)
 void bitmap_release_all(Node *node)
 {
     while (node->bitmaps) {
-        BitmapTable *t = node->bitmaps;
-
-        bitmap_free(t->bitmaps->pdata[t->bitmaps->len - 1]);
+        bitmap_free(node->bitmaps->first);
     }
 }
 
 DirtyBitmap *bitmap_find(Node *node, const char *name)
 {
-    for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
-        if (bm->name && strcmp(bm->name, name) == 0) {
-            return bm;
-        }
-    }
-    return NULL;
+    return node->bitmaps ? g_hash_table_lookup(node->bitmaps->names, name)
+                         : NULL;
 }
 
 DirtyBitmap *bitmap_first(Node *node)
 {
-    return node->bitmaps ? node->bitmaps->bitmaps->pdata[0] : NULL;
+    return node->bitmaps ? node->bitmaps->first : NULL;
 }
 
 DirtyBitmap *bitmap_next(const DirtyBitmap *bm)
 {
-    GPtrArray *all = bm->node->bitmaps->bitmaps;
-    unsigned i;
+    return bm->next;
+}
 
-    g_assert(g_ptr_array_find(all, bm, &i));
-    return i + 1 < all->len ? all->pdata[i + 1] : NULL;
+unsigned bitmap_count_persistent(const Node *node, int64_t *name_bytes)
+{
+    const BitmapTable *t = node->bitmaps;
+
+    *name_bytes = t ? t->persistent_name_bytes : 0;
+    return t ? t->n_persistent : 0;
 }
 
 int64_t bitmap_default_granularity(Co *co, Node *node)
@@ -372,7 +390,14 @@ void bitmap_set_busy(DirtyBitmap *bm, bool busy)
 
 void bitmap_set_persistent(DirtyBitmap *bm, bool persistent)
 {
+    BitmapTable *t = bm->node->bitmaps;
+    int change = persistent - bm->persistent;
+
     loop_assert(bm->node->loop);
+    if (change) {
+        t->n_persistent += change;
+        t->persistent_name_bytes += change * (int64_t)strlen(bm->name);
+    }
     bm->persistent = persistent;
     bm->changed |= persistent;
 }

@@ -138,10 +138,10 @@ static BlockDirtyInfo *info_bitmap(Co *co, DirtyBitmap *bm)
 
 BlockDirtyInfoList *info_bitmaps(Co *co, Node *node)
 {
-    BlockDirtyInfoList *list = NULL;
+    BlockDirtyInfoList *list = NULL, **tail = &list;
 
     for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
-        QAPI_LIST_PREPEND(list, info_bitmap(co, bm));
+        QAPI_LIST_APPEND(tail, info_bitmap(co, bm));
     }
     return list;
 }

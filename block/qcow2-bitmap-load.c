@@ -259,7 +259,7 @@ static bool load_one(Co *co, Node *node, Qcow2BitmapEntry *e, bool readonly,
 
     b->e = e;
     b->disk_size = node->length;
-    g_ptr_array_add(qcow2_bitmaps(node)->stored, b);
+    qcow2_bitmap_stored_add(node, b);
     return load_check(co, node, b, errp) &&
            load_make_bitmap(node, b, readonly, errp);
 }
@@ -292,8 +292,8 @@ static bool load_all(Co *co, Node *node, bool readonly, bool lenient,
         !load_damaged(node, lenient, g_steal_pointer(&err), errp)) {
         return false;
     }
-    while (entries && entries->len) {
-        Qcow2BitmapEntry *e = g_ptr_array_steal_index(entries, 0);
+    for (guint i = 0; entries && i < entries->len; i++) {
+        Qcow2BitmapEntry *e = g_steal_pointer(&entries->pdata[i]);
 
         if (!load_one(co, node, e, readonly, &err) &&
             !load_damaged(node, lenient, g_steal_pointer(&err), errp)) {

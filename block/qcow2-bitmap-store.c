@@ -287,9 +287,7 @@ static uint32_t store_flags(const DirtyBitmap *bm, bool in_use)
 static Qcow2StoredBitmap *store_enter(Node *node, StoreJob *job, bool in_use,
                                       bool *replace)
 {
-    Qcow2Bitmaps *all = qcow2_bitmaps(node);
     Qcow2StoredBitmap *b = g_new0(Qcow2StoredBitmap, 1);
-    guint i;
 
     b->e = g_new0(Qcow2BitmapEntry, 1);
     b->e->name = g_strdup(job->bm->name);
@@ -301,14 +299,13 @@ static Qcow2StoredBitmap *store_enter(Node *node, StoreJob *job, bool in_use,
     b->table = g_steal_pointer(&job->table);
     b->disk_size = node->length;
     if (!job->old) {
-        g_ptr_array_add(all->stored, b);
+        qcow2_bitmap_stored_add(node, b);
         *replace = true;
         return NULL;
     }
     *replace |= job->new_table;
-    g_assert(g_ptr_array_find(all->stored, job->old, &i));
-    all->stored->pdata[i] = b;
-    return job->old;
+    qcow2_bitmap_stored_swap(node, job->old, b);
+    return b;
 }
 
 /* The flags of those that had nothing to write. */

@@ -37,6 +37,7 @@ Qcow2Bitmaps *qcow2_bitmaps(Node *node)
         all = s->bitmap_state = g_new0(Qcow2Bitmaps, 1);
         all->stored = g_ptr_array_new_with_free_func(
             (GDestroyNotify)qcow2_bitmap_stored_free);
+        all->names = g_hash_table_new(g_str_hash, g_str_equal);
     }
     return all;
 }
@@ -45,14 +46,38 @@ Qcow2StoredBitmap *qcow2_bitmap_stored(Node *node, const char *name)
 {
     Qcow2Bitmaps *all = qcow2_state(node)->bitmap_state;
 
-    for (guint i = 0; all && i < all->stored->len; i++) {
-        Qcow2StoredBitmap *b = g_ptr_array_index(all->stored, i);
+    return all ? g_hash_table_lookup(all->names, name) : NULL;
+}
 
-        if (strcmp(b->e->name, name) == 0) {
-            return b;
-        }
+void qcow2_bitmap_stored_add(Node *node, Qcow2StoredBitmap *b)
+{
+    Qcow2Bitmaps *all = qcow2_bitmaps(node);
+
+    g_ptr_array_add(all->stored, b);
+    if (!g_hash_table_contains(all->names, b->e->name)) {
+        g_hash_table_insert(all->names, b->e->name, b);
     }
-    return NULL;
+}
+
+void qcow2_bitmap_stored_swap(Node *node, Qcow2StoredBitmap *old,
+                              Qcow2StoredBitmap *b)
+{
+    Qcow2StoredBitmap was = *old;
+
+    *old = *b;
+    *b = was;
+    g_hash_table_replace(qcow2_bitmaps(node)->names, old->e->name, old);
+}
+
+/* After one has gone: another may have had the same name. */
+static void stored_rename_all(Qcow2Bitmaps *all)
+{
+    g_hash_table_remove_all(all->names);
+    for (guint i = all->stored->len; i > 0; i--) {
+        Qcow2StoredBitmap *b = g_ptr_array_index(all->stored, i - 1);
+
+        g_hash_table_replace(all->names, b->e->name, b);
+    }
 }
 
 void qcow2_bitmaps_close(Node *node)
@@ -61,6 +86,7 @@ void qcow2_bitmaps_close(Node *node)
     Qcow2Bitmaps *all = s->bitmap_state;
 
     if (all) {
+        g_hash_table_unref(all->names);
         g_ptr_array_unref(all->stored);
         g_free(all->damage);
         g_free(all);
@@ -270,25 +296,24 @@ void qcow2_bitmap_free_clusters(Co *co, Node *node, uint64_t off,
 
 /* ---- limits ---- */
 
-/* Persistent bitmaps that will be in the directory: stored or to be stored,
- * and the bytes of their entries. */
-static void bitmap_count_all(Node *node, int64_t *n, int64_t *dir_len)
+/* Whether the directory has room for one more name. All that is stored in an
+ * image that can be written has its DirtyBitmap. */
+static bool bitmap_dir_has_room(Node *node, const char *name)
 {
-    Qcow2Bitmaps *all = qcow2_bitmaps(node);
+    int64_t len, n = bitmap_count_persistent(node, &len) + 1;
 
-    *n = *dir_len = 0;
-    for (guint i = 0; i < all->stored->len; i++) {
-        Qcow2StoredBitmap *b = g_ptr_array_index(all->stored, i);
-
-        (*n)++;
-        *dir_len += qcow2_bitmap_entry_len(strlen(b->e->name));
+    len += strlen(name);
+    if (len + n * (int64_t)qcow2_bitmap_entry_len(7) <=
+        QCOW2_MAX_BITMAP_DIR_BYTES) {
+        return true;            /* whatever their padding is */
     }
+    len = qcow2_bitmap_entry_len(strlen(name));
     for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
-        if (bm->persistent && !qcow2_bitmap_stored(node, bm->name)) {
-            (*n)++;
-            *dir_len += qcow2_bitmap_entry_len(strlen(bm->name));
+        if (bm->persistent) {
+            len += qcow2_bitmap_entry_len(strlen(bm->name));
         }
     }
+    return len <= QCOW2_MAX_BITMAP_DIR_BYTES;
 }
 
 static bool bitmap_check_constraints(Node *node, int64_t length,
@@ -324,16 +349,14 @@ static bool bitmap_check_constraints(Node *node, int64_t length,
 
 static bool bitmap_check_room(Node *node, const char *name, Error **errp)
 {
-    int64_t n, dir_len;
+    int64_t len;
 
-    bitmap_count_all(node, &n, &dir_len);
-    if (n >= QCOW2_MAX_BITMAPS) {
+    if (bitmap_count_persistent(node, &len) >= QCOW2_MAX_BITMAPS) {
         error_setg(errp, "Maximum number of persistent bitmaps is already "
                    "reached");
         return false;
     }
-    if (dir_len + (int64_t)qcow2_bitmap_entry_len(strlen(name)) >
-        QCOW2_MAX_BITMAP_DIR_BYTES) {
+    if (!bitmap_dir_has_room(node, name)) {
         error_setg(errp, "Not enough space in the bitmap directory");
         return false;
     }
@@ -422,6 +445,7 @@ static int bitmap_remove_stored(Co *co, Node *node, guint i)
         g_ptr_array_insert(all->stored, i, b);
         return r;
     }
+    stored_rename_all(all);
     if (b->table) {
         qcow2_bitmap_free_clusters(co, node, b->e->table_offset, b->table,
                                    b->e->table_size);

@@ -26,6 +26,7 @@ typedef struct Qcow2StoredBitmap {
 /* s->bitmap_state; NULL before anything is loaded or stored. */
 typedef struct Qcow2Bitmaps {
     GPtrArray *stored;          /* of Qcow2StoredBitmap, in directory order */
+    GHashTable *names;          /* name (the entry's) to the first of them */
     CoMutex lock;               /* changes of the directory; before `meta` */
     char *damage;               /* the first that was found; or NULL */
 } Qcow2Bitmaps;
@@ -33,6 +34,12 @@ typedef struct Qcow2Bitmaps {
 /* Made if need be. */
 Qcow2Bitmaps *qcow2_bitmaps(Node *node);
 Qcow2StoredBitmap *qcow2_bitmap_stored(Node *node, const char *name);
+/* Takes @b as the last one of the directory. */
+void qcow2_bitmap_stored_add(Node *node, Qcow2StoredBitmap *b);
+/* Exchanges what @old, which is in the directory, and @b of the same name say
+ * of their bitmap. */
+void qcow2_bitmap_stored_swap(Node *node, Qcow2StoredBitmap *old,
+                              Qcow2StoredBitmap *b);
 void qcow2_bitmap_stored_free(Qcow2StoredBitmap *b);
 
 /*

@@ -39,6 +39,7 @@ struct DirtyBitmap {
     bool changed;                   /* since it was loaded or stored; see
                                      * bitmap_is_changed() */
     /* Private to block/bitmap-*.c and dirty-bitmap.c from here. */
+    DirtyBitmap *next, *prev;
     int64_t cut_end;                /* the longest that the disk has been since
                                      * it was cut; 0: it has not been cut */
     Bitset *bits;                   /* what is known in memory */
@@ -63,8 +64,10 @@ void bitmap_release(DirtyBitmap *bm);
 /* All of a node that have a name (or all): at its close. */
 void bitmap_release_all(Node *node);
 DirtyBitmap *bitmap_find(Node *node, const char *name);
-DirtyBitmap *bitmap_first(Node *node);          /* in order of creation */
+DirtyBitmap *bitmap_first(Node *node);          /* the newest first */
 DirtyBitmap *bitmap_next(const DirtyBitmap *bm);
+/* How many persistent ones there are, and the bytes of their names. */
+unsigned bitmap_count_persistent(const Node *node, int64_t *name_bytes);
 /* The default for new bitmaps of @node: cluster size in 4 KiB .. 64 KiB. */
 int64_t bitmap_default_granularity(Co *co, Node *node);
 

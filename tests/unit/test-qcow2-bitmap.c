@@ -352,7 +352,7 @@ static void damage_make(Co *co, void *arg)
     control_lock(co);
     run_create(co, &r);
     run_open(co, &r, true);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 2; i >= 0; i--) {      /* the newest is stored first */
         bitmap_set_persistent(bitmap_create(r.node, 65536, bitmap_name(i),
                                             &error_abort), true);
     }
