@@ -399,6 +399,9 @@ static bool reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
         if (r >= 0) {
             r = qcow2_refcount_write(co, node);
         }
+        if (r >= 0 && !ro->options.lazy_refcounts) {
+            r = qcow2_mark_clean(co, node);
+        }
         if (r < 0) {
             error_setg_errno(errp, -r, "Failed to flush the metadata");
             return false;
@@ -424,6 +427,8 @@ static void reopen_commit(Co *co, ReopenState *st)
     qcow2_cache_free(s->refblock_cache);
     make_caches(node, &ro->options);
     set_options(s, &ro->options, ro->writable);
+    /* Who was not asked for may not have been kept. */
+    qcow2_overlap_reset(s);
 }
 
 /* The file can be written now. What fails here keeps the image from being
@@ -457,7 +462,15 @@ static void reopen_abort(Co *co, ReopenState *st)
     }
 }
 
+static const char *const reopen_options[] = {
+    "lazy-refcounts", "overlap-check", "cache-size", "l2-cache-size",
+    "l2-cache-entry-size", "refcount-cache-size", "cache-clean-interval",
+    "pass-discard-request", "pass-discard-snapshot", "pass-discard-other",
+    "discard-no-unref", NULL
+};
+
 static const ReopenOps reopen_ops = {
+    .options = reopen_options,
     .prepare = reopen_prepare,
     .commit = reopen_commit,
     .commit_post = reopen_commit_post,
