@@ -137,7 +137,9 @@ struct NbdConn {
     uint8_t *rx;                /* received, not parsed: [rx_pos, rx_end) */
     size_t rx_pos, rx_end;
     NbdReq *tx_first, **tx_last;    /* replies that are ready */
+    size_t tx_len;              /* bytes of them */
     bool sending;
+    bool send_soon;             /* a sender is on its way */
     NbdReq *free_reqs;
     struct NbdBufPool *pool;
 };
@@ -165,6 +167,7 @@ struct NbdReq {
     struct iovec small_iov[4];
     struct iovec *iov;          /* == small_iov or allocated */
     int niov, iov_size;
+    size_t reply_len;
     void *owned;                /* freed with the reply */
     NbdReq *next;
 };
@@ -181,8 +184,10 @@ void nbd_reply_chunk(NbdReq *req, bool done, uint16_t type, const void *small,
                      size_t small_len, void *data, size_t data_len);
 /* The simple reply of a read. */
 void nbd_reply_simple_read(NbdReq *req);
-/* Queues what has been built; the request is gone after it. */
-void nbd_reply_send(NbdReq *req);
+/* Queues what has been built, to be sent soon; the request is gone after it. */
+void nbd_reply_queue(NbdReq *req);
+/* The same, but may send by itself. Suspends. */
+void nbd_reply_send(Co *co, NbdReq *req);
 
 NbdReq *nbd_req_new(NbdConn *conn);
 void nbd_req_free(NbdReq *req);

@@ -37,7 +37,7 @@ static void reader_wait(Co *co, NbdConn *conn)
 
 static void conn_settle(Co *co, NbdConn *conn)
 {
-    while (conn->in_flight || conn->sending) {
+    while (conn->in_flight || conn->sending || conn->send_soon) {
         reader_wait(co, conn);
     }
 }
@@ -491,7 +491,7 @@ static void request_run(Co *co, void *opaque)
     } else {
         cmd->reply(co, req);
     }
-    nbd_reply_send(req);
+    nbd_reply_send(co, req);
 }
 
 static bool has_payload(const NbdConn *conn, const NbdRequestHeader *h)
@@ -547,7 +547,7 @@ static bool request_next(Co *co, NbdConn *conn)
     }
     if (err) {
         nbd_reply_error(req, err, g_steal_pointer(&msg));
-        nbd_reply_send(req);
+        nbd_reply_queue(req);
     } else {
         co_spawn(conn->loop, request_run, req);
     }
