@@ -17,6 +17,7 @@
 #include "block/create.h"
 #include "block/graph.h"
 #include "block/open-internal.h"
+#include "block/root.h"
 #include "util/json.h"
 
 #define CREATE_SECTOR 512
@@ -175,6 +176,36 @@ static bool create_settle_size(Co *co, CreateRun *run, bool check,
 
 /* ---- files ---- */
 
+static const RootOps create_root_ops = { .kind = "block-backend" };
+
+/* What is there already: long enough, and without the head of an old image. */
+static bool create_in_place(Co *co, const char *filename, const char *size,
+                            Error **errp)
+{
+    int64_t len = size ? g_ascii_strtoll(size, NULL, 10) : 0;
+    Node *node = open_protocol(co, filename, OPEN_RDWR | OPEN_RESIZE, errp);
+    Root *root;
+    int ret = 0;
+    bool ok;
+
+    if (!node) {
+        return false;
+    }
+    root = root_open(co, node, "", &create_root_ops, NULL,
+                     PERM_WRITE | PERM_RESIZE, PERM_ALL, errp);
+    ok = root && root_resize(co, root, len, false, PREALLOC_MODE_OFF, 0, errp);
+    if (ok) {
+        ret = root_zero(co, root, 0, MIN(root_length(root), CREATE_SECTOR), 0);
+    }
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to clear the new image's first "
+                         "sector");
+    }
+    root_free(co, root);
+    node_unref(co, node);
+    return ok && ret == 0;
+}
+
 static bool create_protocol_file(Co *co, const BlockDriver *protocol,
                                  const char *filename, json_t *options,
                                  Error **errp)
@@ -183,6 +214,11 @@ static bool create_protocol_file(Co *co, const BlockDriver *protocol,
 
     if (!create_can(protocol, "Protocol", errp)) {
         return false;
+    }
+    if (!protocol->image->create) {
+        return create_in_place(
+            co, filename, json_string_value(json_object_get(options, "size")),
+            errp);
     }
     tree = open_name_to_protocol(filename, errp);
     if (!tree) {

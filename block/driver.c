@@ -52,13 +52,21 @@ const BlockDriver *driver_by_id(BlockdevDriver id)
     return NULL;
 }
 
+static bool driver_has_protocol(const BlockDriver *drv, const char *protocol)
+{
+    const char *const *more = drv->more_protocols;
+
+    return (drv->protocol && !strcmp(drv->protocol, protocol)) ||
+           (more && g_strv_contains(more, protocol));
+}
+
 const BlockDriver *driver_by_protocol(const char *protocol)
 {
     size_t n;
     const BlockDriver *const *all = driver_all(&n);
 
     for (size_t i = 0; i < n; i++) {
-        if (all[i]->protocol && !strcmp(all[i]->protocol, protocol)) {
+        if (driver_has_protocol(all[i], protocol)) {
             return all[i];
         }
     }

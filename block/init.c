@@ -10,6 +10,9 @@
 static const BlockDriver *const drivers[] = {
     &file_driver,
     &host_device_driver,
+#ifdef CONFIG_LIBNBD
+    &nbd_driver,
+#endif
     &null_aio_driver,
     &null_co_driver,
     &raw_driver,

@@ -63,7 +63,7 @@ int io_emulate_read(Co *co, Node *node, int64_t off, int64_t len,
 
     if (G_LIKELY(drv->read)) {
         if (G_UNLIKELY(flags & REQ_PREFETCH) && drv->kind != DRIVER_FILTER) {
-            return 0;
+            return drv->prefetch ? drv->prefetch(co, node, off, len) : 0;
         }
         return drv->read(co, node, off, len, iov, iov_off, flags);
     }

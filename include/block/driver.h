@@ -62,7 +62,8 @@ typedef struct ImageOps {
     const CreateOption *create_options;
     const CreateOption *amend_options;      /* those of amend, likewise */
     /* Formats an image; opens its files itself by their references. NULL with
-     * create_options: an image is its file as the protocol makes it (raw). */
+     * create_options: an image is its file as the protocol makes it (raw), or
+     * (protocols) what is there already. */
     bool (*create)(Co *co, BlockdevCreateOptions *opts, Error **errp);
     /* How sure: 0 (not mine) to 100, by the first @len bytes and the name. */
     int (*probe)(const uint8_t *buf, int len, const char *filename);
@@ -130,6 +131,7 @@ struct BlockDriver {
     DriverKind kind;
     size_t state_size;          /* of node->state, zeroed before open */
     const char *protocol;       /* prefix of its file names: "nbd"; or NULL */
+    const char *const *more_protocols;  /* others; ends with NULL; NULL: none */
     bool exact_filename;        /* node->filename alone says it all */
     /* The options (QAPI names) that decide what the node shows; with one of
      * them its file's name is not its name. Ends with NULL; NULL: none. */
@@ -164,6 +166,8 @@ struct BlockDriver {
                  const IoVec *iov, int64_t iov_off, ReqFlags flags);
     int (*zero)(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags);
     int (*discard)(Co *co, Node *node, int64_t off, int64_t len);
+    /* Protocols: brings the range closer, for reads to come. Optional. */
+    int (*prefetch)(Co *co, Node *node, int64_t off, int64_t len);
     /* Hands over to the children what is cached here, then (protocols) makes
      * it durable. The core flushes the children afterwards. */
     int (*flush)(Co *co, Node *node);

@@ -9,6 +9,9 @@
 extern const BlockDriver raw_driver;
 extern const BlockDriver file_driver;
 extern const BlockDriver host_device_driver;
+#ifdef CONFIG_LIBNBD
+extern const BlockDriver nbd_driver;
+#endif
 extern const BlockDriver null_co_driver;
 extern const BlockDriver null_aio_driver;
 extern const BlockDriver qcow2_driver;

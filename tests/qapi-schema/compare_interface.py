@@ -32,7 +32,7 @@ import sys
 MISSING = {
     # drivers
     'T111': {'blkdebug', 'blklogwrites', 'blkverify', 'luks',
-             'nbd', 'preallocate', 'quorum', 'rbd', 'throttle'},
+             'preallocate', 'quorum', 'rbd', 'throttle'},
     'T136': {'encrypt'},
     'T368': {'encrypt'},
     'T255': {'encrypt'},

@@ -236,9 +236,11 @@ class NbdProgram(_Server):
     """qemu-nbd that serves one image on a Unix socket.  Used as -t unless the
     test says otherwise, so that clients may come and go."""
 
-    def __init__(self, *args, persistent=True, wait=True):
+    def __init__(self, *args, persistent=True, wait=True, path=None):
         self.number = next(_count)
-        self.path = env.sock(f'p{self.number}')
+        self.path = path or env.sock(f'p{self.number}')
+        if os.path.exists(self.path):
+            os.unlink(self.path)
         argv = [env.QEMU_NBD, '-k', self.path]
         if persistent:
             argv.append('-t')

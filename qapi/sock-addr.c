@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 The project's contributors */
 /* Socket addresses of QAPI as the runtime takes them. */
 
-#include "nbd/address.h"
+#include "qapi/sock-addr.h"
 
 static int tristate(bool has, bool value)
 {

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/* Socket addresses of QAPI as the runtime takes them. The result refers to the
+ * strings of the argument. */
+#ifndef QAPI_SOCK_ADDR_H
+#define QAPI_SOCK_ADDR_H
+
+#include "qapi/qapi-types.h"
+#include "util/channel.h"
+
+SockAddr sock_addr_from_qapi(const SocketAddress *addr);
+SockAddr sock_addr_from_legacy(const SocketAddressLegacy *addr);
+
+#endif
