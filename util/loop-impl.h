@@ -78,9 +78,15 @@ typedef struct LoopEngine {
     ssize_t (*recv)(Co *co, int fd, void *buf, size_t len);
     /* @op is under way and cancellable; it ends soon, perhaps at once. */
     void (*cancel)(Loop *loop, LoopOp *op);
+    /* Takes one of the ready coroutines off the list. NULL: the first. */
+    Co *(*pick)(Loop *loop);
+    /* Instead of a worker thread; NULL: the pool. */
+    int64_t (*work)(Co *co, WorkerFn *fn, void *arg);
 } LoopEngine;
 
 extern const LoopEngine loop_uring, loop_epoll;
+/* For tests: the engine of all loops made from now on; NULL: as usual. */
+extern const LoopEngine *loop_engine_simulated;
 
 struct Loop {
     const LoopEngine *engine;

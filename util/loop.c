@@ -57,6 +57,8 @@ __attribute__((noinline)) Loop *loop_current(void)
     return current_loop;
 }
 
+const LoopEngine *loop_engine_simulated;
+
 bool loop_is_mine(const Loop *loop)
 {
     if (loop->running) {
@@ -71,6 +73,10 @@ static bool loop_choose_engine(Loop *loop, Error **errp)
 {
     const char *force = g_getenv("BLOCK_LOOP");
 
+    if (loop_engine_simulated) {
+        loop->engine = loop_engine_simulated;
+        return loop->engine->init(loop, errp);
+    }
     if (force && !g_str_equal(force, "io_uring") &&
         !g_str_equal(force, "epoll")) {
         error_setg(errp, "BLOCK_LOOP must be 'io_uring' or 'epoll'");
@@ -298,6 +304,9 @@ static Co *loop_next_co(Loop *loop)
 {
     Co *co = loop->ready_first;
 
+    if (co && loop->engine->pick) {
+        return loop->engine->pick(loop);
+    }
     if (co) {
         loop->ready_first = co->next;
         if (!co->next) {

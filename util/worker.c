@@ -130,6 +130,9 @@ int64_t worker_run(Co *co, WorkerFn *fn, void *arg)
 {
     WorkerJob job = { .co = co, .fn = fn, .arg = arg };
 
+    if (co->loop->engine->work) {
+        return co->loop->engine->work(co, fn, arg);
+    }
     if (!worker_submit(&job)) {
         /* No thread to be had: late is better than never. */
         return fn(arg);

@@ -48,6 +48,8 @@ static inline bool is_power_of_2(uint64_t n)
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 int64_t clock_ns(void);
+/* For tests: another clock in its place; NULL: none. */
+extern int64_t (*clock_simulated)(void);
 
 /* Closes *@fd unless it is -1; for locals: `autofd int fd = -1;`. */
 void fd_cleanup(int *fd);
