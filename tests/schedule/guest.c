@@ -31,12 +31,16 @@ static size_t tags_size(const Guest *g)
 
 /* ---- cuts ---- */
 
+int guest_cut(Guest *g)
+{
+    g_ptr_array_add(g->cuts, g_memdup2(g->tags, tags_size(g)));
+    return g->cuts->len - 1;
+}
+
 static void guest_resumed(Root *root)
 {
-    Guest *g = root->opaque;
-
     g_assert_cmpuint(root->in_flight, ==, 0);
-    g_ptr_array_add(g->cuts, g_memdup2(g->tags, tags_size(g)));
+    guest_cut(root->opaque);
 }
 
 int guest_cuts(const Guest *g)
@@ -241,12 +245,16 @@ static bool is_busy(const Guest *g, int64_t first, int64_t n)
     return false;
 }
 
+static void choose_any(const Guest *g, Range *r)
+{
+    r->n = 1 + sim_random(sim_one_in(3) ? 40 : 6);
+    r->first = sim_random(g->sectors - r->n + 1);
+}
+
 static void choose(Co *co, Guest *g, Range *r)
 {
     do {
-        r->n = sim_one_in(3) ? 1 + sim_random(MIN(40, g->sectors))
-                             : 1 + sim_random(MIN(6, g->sectors));
-        r->first = sim_random(g->sectors - r->n + 1);
+        choose_any(g, r);
         if (is_busy(g, r->first, r->n)) {
             sim_pause(co);
         }
@@ -317,28 +325,41 @@ static void discard_some(Co *co, Guest *g)
     done(g, &r);
 }
 
+static int read_and_check(Co *co, Root *root, const Range *r,
+                          const uint32_t *tags)
+{
+    g_autofree uint32_t *buf = g_malloc(r->n * SECTOR);
+    uint32_t want[SECTOR / 4];
+    int ret = root_pread(co, root, r->first * SECTOR, r->n * SECTOR, buf);
+
+    for (int64_t i = 0; ret == 0 && i < r->n; i++) {
+        uint32_t tag = tags[r->first + i];
+
+        fill(want, tag, r->first + i);
+        if (tag != GUEST_UNSURE &&
+            memcmp(want, buf + i * SECTOR / 4, SECTOR) != 0) {
+            g_error("sector %" PRId64 " reads as %u and not %u", r->first + i,
+                    buf[i * SECTOR / 4], tag);
+        }
+    }
+    return ret;
+}
+
 static void read_some(Co *co, Guest *g)
 {
-    g_autofree uint32_t *buf = NULL;
-    uint32_t want[SECTOR / 4];
     Range r;
 
     choose(co, g, &r);
-    buf = g_malloc(r.n * SECTOR);
-    if (root_pread(co, g->root, r.first * SECTOR, r.n * SECTOR, buf) == 0) {
-        for (int64_t i = 0; i < r.n; i++) {
-            if (g->tags[r.first + i] == GUEST_UNSURE) {
-                continue;
-            }
-            fill(want, g->tags[r.first + i], r.first + i);
-            if (memcmp(want, buf + i * SECTOR / 4, SECTOR) != 0) {
-                g_error("sector %" PRId64 " reads as %u and not %u",
-                        r.first + i, buf[i * SECTOR / 4],
-                        g->tags[r.first + i]);
-            }
-        }
-    }
+    read_and_check(co, g->root, &r, g->tags);
     done(g, &r);
+}
+
+int guest_look(Co *co, Guest *g, Root *root, int cut)
+{
+    Range r;
+
+    choose_any(g, &r);
+    return read_and_check(co, root, &r, g->cuts->pdata[cut]);
 }
 
 static void writer(Co *co, void *opaque)
@@ -374,7 +395,7 @@ static void writer(Co *co, void *opaque)
 
 static const RootOps guest_ops = { .kind = "test", .resume = guest_resumed };
 
-static void open_root(Co *co, Guest *g, Node *node)
+void guest_enter(Co *co, Guest *g, Node *node)
 {
     g->root = root_open(co, node, "", &guest_ops, g,
                         PERM_CONSISTENT_READ | PERM_WRITE, PERM_ALL,
@@ -389,14 +410,8 @@ Guest *guest_new(Co *co, Node *node)
     g->tags = g_malloc0(tags_size(g));
     g->cuts = g_ptr_array_new_with_free_func(g_free);
     g->shadows = g_ptr_array_new_with_free_func(shadow_free);
-    open_root(co, g, node);
+    guest_enter(co, g, node);
     return g;
-}
-
-void guest_move(Co *co, Guest *g, Node *node)
-{
-    root_free(co, g->root);
-    open_root(co, g, node);
 }
 
 void guest_leave(Co *co, Guest *g)
@@ -430,6 +445,11 @@ void guest_start(Guest *g, int writers, int ops)
     for (int i = 0; i < writers; i++) {
         co_spawn(loop_main(), writer, g);
     }
+}
+
+bool guest_is_writing(const Guest *g)
+{
+    return g->writers > 0;
 }
 
 void guest_wait(Co *co, Guest *g)

@@ -33,8 +33,10 @@ typedef struct Shadow {
 
 /* @node is empty (or holds what @tags say: sectors, taken over). */
 Guest *guest_new(Co *co, Node *node);
-/* Lets go of the disk; the model stays. */
+/* Lets go of the disk; the model stays. And takes hold of a node that shows
+ * the same. */
 void guest_leave(Co *co, Guest *g);
+void guest_enter(Co *co, Guest *g, Node *node);
 void guest_free(Co *co, Guest *g);
 Root *guest_root(Guest *g);
 int64_t guest_sectors(const Guest *g);
@@ -46,6 +48,11 @@ void guest_wait(Co *co, Guest *g);
 void guest_check(Co *co, Guest *g, Root *root);
 /* Cuts that began after this number belong to what comes. */
 int guest_cuts(const Guest *g);
+/* Makes a cut by hand while nothing is under way; its number. */
+int guest_cut(Guest *g);
+/* Reads some of @root, which has to be as in that cut; 0 or -errno. */
+int guest_look(Co *co, Guest *g, Root *root, int cut);
+bool guest_is_writing(const Guest *g);
 /* Whether @root holds one of the cuts [first, last), exactly. */
 bool guest_is_cut(Co *co, Guest *g, Root *root, int first, int last);
 
@@ -65,8 +72,6 @@ void guest_under_way(Guest *g);
 void guest_returned(Guest *g, Shadow *s);
 void guest_cleared(Shadow *s);
 void guest_kept(Shadow *s);
-/* The guest goes on at another node; nothing of it is under way. */
-void guest_move(Co *co, Guest *g, Node *node);
 /* Compares it with the node's bitmap. */
 void guest_check_bitmap(Co *co, Guest *g, Node *node, Shadow *s);
 

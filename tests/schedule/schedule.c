@@ -42,6 +42,8 @@ typedef struct World {
     Guest *guest;
     bool failing;               /* requests may fail */
     bool lineage;               /* t0 and b0 together make an incremental */
+    Root *snap;                 /* NULL: no fleecing */
+    int snap_cut, readers;
     Running jobs[JOBS];
     int names;
 } World;
@@ -557,11 +559,68 @@ static void reopen_and_check(Co *co, World *w, int64_t size)
     check_image(co, w);
 }
 
+/* ---- fleecing: the disk as it was, beside the guest that writes ---- */
+
+/* The guest goes on above a filter that keeps what it overwrites. */
+static void add_fleecing(Co *co, World *w)
+{
+    guest_start(w->guest, 3, 10);
+    guest_wait(co, w->guest);
+    control_lock(co);
+    guest_leave(co, w->guest);
+    control_unlock(co);
+    add_target(co, "scratch", guest_sectors(w->guest) * SECTOR);
+    g_assert_true(qmp(co, "blockdev-add", "{'driver': 'copy-before-write',"
+                      "'node-name': 'cbw', 'file': 'disk', 'target':"
+                      "'scratch'}"));
+    g_assert_true(qmp(co, "blockdev-add", "{'driver': 'snapshot-access',"
+                      "'node-name': 'snap', 'file': 'cbw'}"));
+    control_lock(co);
+    guest_enter(co, w->guest, node("cbw"));
+    w->snap = look(co, "snap");
+    control_unlock(co);
+    w->snap_cut = guest_cut(w->guest);
+    w->readers = 1 + sim_random(3);
+}
+
+static void snap_reader(Co *co, void *opaque)
+{
+    World *w = opaque;
+
+    do {
+        int ret = guest_look(co, w->guest, w->snap, w->snap_cut);
+
+        g_assert(ret == 0 || w->failing);
+        if (sim_one_in(2)) {
+            sim_pause(co);
+        }
+    } while (guest_is_writing(w->guest));
+    w->readers--;
+}
+
+static void start_readers(World *w)
+{
+    for (int i = 0; i < w->readers; i++) {
+        co_spawn(loop_main(), snap_reader, w);
+    }
+}
+
+static void end_fleecing(Co *co, World *w)
+{
+    while (w->readers) {
+        sim_pause(co);
+    }
+    control_lock(co);
+    root_free(co, w->snap);
+    control_unlock(co);
+}
+
 static void work(Co *co, World *w)
 {
     int n = 10 + sim_random(30);
 
     guest_start(w->guest, 1 + sim_random(5), 10 + sim_random(50));
+    start_readers(w);
     for (int i = 0; i < n; i++) {
         doings[sim_random(ARRAY_SIZE(doings))](co, w);
         reap(co, w);
@@ -570,6 +629,7 @@ static void work(Co *co, World *w)
         }
     }
     guest_wait(co, w->guest);
+    end_fleecing(co, w);
     settle_all(co, w);
     sim_disk_fail(0);
     do_check_bitmaps(co, w);
@@ -588,6 +648,9 @@ static void live(Co *co, World *w)
     control_lock(co);
     w->guest = guest_new(co, node("disk"));
     control_unlock(co);
+    if (sim_one_in(3)) {
+        add_fleecing(co, w);
+    }
     w->failing = sim_one_in(4);
     sim_disk_fail(w->failing ? 60 : 0);
     work(co, w);
