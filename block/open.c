@@ -19,9 +19,16 @@
  */
 #include "util/osdep.h"
 
+#include <sys/stat.h>
+
 #include "block/graph.h"
 #include "block/limits.h"
 #include "block/open-internal.h"
+
+/* Each open image of a chain takes of the stack when it is read. */
+#define MAX_BACKING_DEPTH 200
+/* What goes wrong far below is not told once an image of the chain. */
+#define MAX_PREFIXES 10
 
 /* ---- flags ---- */
 
@@ -241,16 +248,67 @@ static bool open_backing_option(Co *co, Node *node,
     return *child;
 }
 
+/* The images whose backing files are being opened, each the next one's. Opening
+ * is one coroutine's at a time: who holds the control lock. */
+typedef struct OpenAbove {
+    const Node *node;
+    const struct OpenAbove *up;
+} OpenAbove;
+
+static const OpenAbove *open_above;
+
+static int open_depth(void)
+{
+    int depth = 0;
+
+    for (const OpenAbove *a = open_above; a; a = a->up) {
+        depth++;
+    }
+    return depth;
+}
+
+/* Whether @name may be opened below all these: it is none of them, and a
+ * request can go down to it on a coroutine's stack. */
+static bool open_can_go_below(const char *name, Error **errp)
+{
+    struct stat st, other;
+    bool real = stat(name, &st) == 0;
+
+    if (open_depth() > MAX_BACKING_DEPTH) {
+        error_setg(errp, "More than %d backing files on top of each other",
+                   MAX_BACKING_DEPTH);
+        return false;
+    }
+    for (const OpenAbove *a = open_above; a; a = a->up) {
+        const char *file = a->node->file->child->filename;
+
+        if (real ? stat(file, &other) == 0 && other.st_ino == st.st_ino &&
+                   other.st_dev == st.st_dev : !strcmp(name, file)) {
+            error_setg(errp, "Backing file '%s' creates an infinite loop.",
+                       name);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* What the image header says. */
 static Node *open_backing_string(Co *co, Node *node, Error **errp)
 {
     OpenFlags flags = open_inherited_flags(node->flags, ROLE_COW);
     g_autofree char *name = open_full_backing(node, node->backing_file, errp);
+    OpenAbove above = { node, open_above };
+    Node *child;
 
     if (!name) {
         return NULL;
     }
-    return open_filename(co, name, node->backing_format, NULL, flags, errp);
+    open_above = &above;
+    child = open_can_go_below(name, errp) ?
+            open_filename(co, name, node->backing_format, NULL, flags, errp) :
+            NULL;
+    open_above = above.up;
+    return child;
 }
 
 static bool open_backing_node(Co *co, Node *node,
@@ -286,7 +344,7 @@ bool open_backing(Co *co, Node *node, const BlockdevRefOrNull *ref,
             child->inherits_from = node;
         }
         ok = open_attach(co, node, "backing", ROLE_COW, child, errp);
-    } else if (!ok) {
+    } else if (!ok && open_depth() < MAX_PREFIXES) {
         error_prepend(errp, "Could not open backing file: ");
     }
     return ok;
