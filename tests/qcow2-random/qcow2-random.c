@@ -4,19 +4,20 @@
  * Random operations on a qcow2 image, held against an array of bytes.
  *
  *     qcow2-random [--set NAME|all] [--seed N] [--rounds N] [--ops N]
- *                  [--dir DIR]
+ *                  [--workers N] [--dir DIR]
  *
  * A round opens the image with random cache sizes, lets several coroutines
  * write, zero, discard, read, flush and resize at the same time (never two in
  * one range of bytes, but often in one cluster), make, apply and delete
- * snapshots in between, and closes it. Then the
- * witnesses speak: Debian's qemu-img checks and reads the image, Debian's
+ * snapshots and reopen it with other options in between, and closes it. Then
+ * the witnesses speak: Debian's qemu-img checks and reads the image, Debian's
  * qemu-io writes to it a little. Any difference ends the test with the seed
- * that repeats it.
+ * that repeats it: the same operations, and with one worker in the same order.
  */
 #include "block/driver.h"
 #include "block/graph.h"
 #include "block/open.h"
+#include "block/reopen.h"
 #include "block/root.h"
 #include "util/bytes.h"
 #include "util/reqlist.h"
@@ -24,8 +25,6 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-#define WORKERS 6
 
 typedef struct OptionSet {
     const char *name;
@@ -89,12 +88,13 @@ typedef struct Snap {
 typedef struct Test {
     const OptionSet *set;
     uint32_t seed;
-    int rounds, ops;
+    int rounds, ops, workers;
     char *image;
     uint8_t *model;
     int64_t size;
     GPtrArray *snaps;           /* of Snap */
     int names;
+    bool direct;                /* the files can be opened with O_DIRECT */
     Root *root;
     ReqList busy;
     CoRwLock whole;             /* held to write by who resizes */
@@ -366,6 +366,88 @@ static void op_snapshot(Co *co, Test *t, GRand *rand)
     }
 }
 
+/* ---- options ---- */
+
+/* The members of the image's options that may be anything. */
+static char *random_options(const Test *t, GRand *rand)
+{
+    static const char *const detect[] = { "off", "on", "unmap" };
+    int64_t cluster = t->set->cluster;
+    GString *s = g_string_new(NULL);
+
+    g_string_append_printf(
+        s, "\"driver\": \"qcow2\", \"l2-cache-size\": %" PRId64
+        ", \"l2-cache-entry-size\": %" PRId64 ", \"cache-clean-interval\": %d"
+        ", \"discard\": \"unmap\", \"detect-zeroes\": \"%s\"%s",
+        g_rand_boolean(rand) ? 2 * cluster : 64 * cluster,
+        g_rand_boolean(rand) ? 512 : cluster, g_rand_int_range(rand, 0, 3),
+        detect[g_rand_int_range(rand, 0, 3)], t->set->open);
+    if (!t->set->v2) {
+        g_string_append_printf(s, ", \"lazy-refcounts\": %s",
+                               g_rand_int_range(rand, 0, 4) ? "false" :
+                               "true");
+    }
+    if (!strstr(t->set->open, "overlap-check")) {
+        static const char *const checks[] = { "none", "constant", "cached",
+                                              "all" };
+
+        g_string_append_printf(s, ", \"overlap-check\": \"%s\"",
+                               checks[g_rand_int_range(rand, 0, 4)]);
+    }
+    g_string_append_printf(s, ", \"cache\": {\"direct\": %s}",
+                           t->direct && g_rand_boolean(rand) ? "true" :
+                           "false");
+    return g_string_free(s, false);
+}
+
+static bool reopen(Co *co, Test *t, GRand *rand, bool read_only, Error **errp)
+{
+    Node *node = root_node(t->root);
+    g_autofree char *options = random_options(t, rand);
+    g_autofree char *backing = node->backing ?
+        g_strdup_printf(", \"backing\": \"%s\"",
+                        node->backing->child->name) : g_strdup("");
+    g_autofree char *text = g_strdup_printf(
+        "[{%s, \"node-name\": \"%s\", \"file\": \"%s\"%s, "
+        "\"read-only\": %s}]", options, node->name, node->file->child->name,
+        backing, read_only ? "true" : "false");
+    g_autoptr(json_t) json = json_parse_str(text, &error_abort);
+    BlockdevOptionsList *list = NULL;
+    bool ok;
+
+    g_assert_true(BlockdevOptionsList_from_json(json, QAPI_STRICT, &list,
+                                                &error_abort));
+    ok = reopen_nodes(co, list, errp);
+    qapi_free_BlockdevOptionsList(list);
+    return ok;
+}
+
+/* Other options; now and then it can't be written meanwhile. Nothing else is
+ * under way. */
+static void op_reopen(Co *co, Test *t, GRand *rand)
+{
+    bool ok = true;
+    Error *err = NULL;
+
+    control_lock(co);
+    if (g_rand_boolean(rand)) {
+        ok = root_set_perms(co, t->root, PERM_CONSISTENT_READ,
+                            PERM_CONSISTENT_READ, &err) &&
+             reopen(co, t, rand, true, &err);
+        if (ok) {
+            op_read(co, t, 0, MIN(t->size, 1 * MiB));
+        }
+    }
+    ok = ok && reopen(co, t, rand, false, &err) &&
+         root_set_perms(co, t->root, PERM_CONSISTENT_READ | PERM_WRITE |
+                        PERM_RESIZE, PERM_CONSISTENT_READ, &err);
+    control_unlock(co);
+    if (!ok) {
+        fail(t, "reopen: %s", error_get_pretty(err));
+        error_free(err);
+    }
+}
+
 static void pick_range(Test *t, GRand *rand, int64_t *off, int64_t *len)
 {
     int64_t cluster = t->set->cluster;
@@ -385,10 +467,12 @@ static void one_op(Co *co, Test *t, GRand *rand)
     int64_t off, len;
     RangeReq req;
 
-    if (what >= 98) {
+    if (what >= 97) {
         co_rwlock_wrlock(co, &t->whole);
         if (what == 99) {
             op_resize(co, t, rand);
+        } else if (what == 97) {
+            op_reopen(co, t, rand);
         } else {
             op_snapshot(co, t, rand);
         }
@@ -442,14 +526,10 @@ static int worker(Co *co, void *arg)
 
 static Node *open_image(Co *co, Test *t, GRand *rand)
 {
-    int64_t cluster = t->set->cluster;
+    g_autofree char *options = random_options(t, rand);
     g_autofree char *text = g_strdup_printf(
-        "{\"driver\": \"qcow2\", \"l2-cache-size\": %" PRId64
-        ", \"l2-cache-entry-size\": %" PRId64 ", \"cache-clean-interval\": %d"
-        ", \"discard\": \"unmap\"%s, \"file\": {\"driver\": \"file\", \"filename\": \"%s\"}}",
-        g_rand_boolean(rand) ? 2 * cluster : 64 * cluster,
-        g_rand_boolean(rand) ? 512 : cluster, g_rand_int_range(rand, 0, 3),
-        t->set->open, t->image);
+        "{%s, \"node-name\": \"disk\", \"file\": {\"driver\": \"file\", "
+        "\"filename\": \"%s\"}}", options, t->image);
     json_t *json = json_parse_str(text, &error_abort);
     BlockdevOptions *opts = BlockdevOptions_from_json(json, QAPI_STRICT,
                                                       &error_abort);
@@ -476,8 +556,8 @@ static void one_round(Co *co, Test *t, GRand *rand)
     control_unlock(co);
 
     t->left = t->ops;
-    co_group_init(&group, co_loop(co), WORKERS);
-    for (int i = 0; i < WORKERS; i++) {
+    co_group_init(&group, co_loop(co), t->workers);
+    for (int i = 0; i < t->workers; i++) {
         Worker *w = g_new(Worker, 1);
 
         *w = (Worker) { t, g_rand_int(rand) };
@@ -545,10 +625,18 @@ static void test_main(Co *co, void *arg)
 }
 
 static bool run_set(const OptionSet *set, const char *dir, uint32_t seed,
-                    int rounds, int ops)
+                    int rounds, int ops, int workers)
 {
-    Test t = { .set = set, .seed = seed, .rounds = rounds, .ops = ops };
+    Test t = { .set = set, .seed = seed, .rounds = rounds, .ops = ops,
+               .workers = workers };
+    g_autofree char *probe = g_build_filename(dir, "probe", NULL);
+    int fd = open(probe, O_RDWR | O_CREAT | O_DIRECT, 0600);
 
+    t.direct = fd >= 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    unlink(probe);
     t.image = g_strdup_printf("%s/%s.qcow2", dir, set->name);
     co_spawn(loop_main(), test_main, &t);
     loop_run(loop_main());
@@ -574,7 +662,7 @@ static void remove_dir(const char *dir)
 
 int main(int argc, char **argv)
 {
-    int seed = 0, rounds = 3, ops = 400, n = 0;
+    int seed = 0, rounds = 3, ops = 400, workers = 6, n = 0;
     g_autofree char *only = NULL;
     g_autofree char *dir = NULL;
     const GOptionEntry entries[] = {
@@ -582,6 +670,7 @@ int main(int argc, char **argv)
         { "seed", 0, 0, G_OPTION_ARG_INT, &seed, "0: by the clock", "N" },
         { "rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "rounds", "N" },
         { "ops", 0, 0, G_OPTION_ARG_INT, &ops, "of a round", "N" },
+        { "workers", 0, 0, G_OPTION_ARG_INT, &workers, "at once", "N" },
         { "dir", 0, 0, G_OPTION_ARG_STRING, &dir, "kept", "DIR" },
         { NULL },
     };
@@ -611,7 +700,8 @@ int main(int argc, char **argv)
         if (only && strcmp(only, "all") && strcmp(only, sets[i].name)) {
             continue;
         }
-        good = run_set(&sets[i], dir ? dir : tmp, seed, rounds, ops);
+        good = run_set(&sets[i], dir ? dir : tmp, seed, rounds, ops,
+                       workers);
         printf("%sok %d - %s\n", good ? "" : "not ", ++n, sets[i].name);
         fflush(stdout);
         ok = ok && good;
