@@ -54,7 +54,9 @@ static void drain_open_door(Root *root)
 static void drain_add_node(DrainSection *s, Node *node)
 {
     g_ptr_array_add(s->nodes, node);
-    node->quiesced++;
+    if (node->quiesced++ == 0 && node->drv->drained) {
+        node->drv->drained(node, true);
+    }
     for (guint i = 0; i < node->parents->len; i++) {
         Edge *e = g_ptr_array_index(node->parents, i);
 
@@ -67,7 +69,9 @@ static void drain_add_node(DrainSection *s, Node *node)
 static void drain_release_node(Node *node)
 {
     g_assert(node->quiesced > 0);
-    node->quiesced--;
+    if (--node->quiesced == 0 && node->drv->drained) {
+        node->drv->drained(node, false);
+    }
     for (guint i = 0; i < node->parents->len; i++) {
         Edge *e = g_ptr_array_index(node->parents, i);
 

@@ -21,6 +21,7 @@ static const BlockDriver *const drivers[] = {
     &copy_before_write_driver,
     &copy_on_read_driver,
     &snapshot_access_driver,
+    &throttle_driver,
 };
 
 void block_init(void)

@@ -9,7 +9,7 @@
  * in the pool) our loops do by themselves; values are checked and kept, so that
  * managers find what they have set.
  */
-#include "monitor/object.h"
+#include "monitor/object-internal.h"
 
 #include "block/graph.h"
 #include "util/id.h"
@@ -21,15 +21,6 @@ struct Object {
     ObjectType type;
     json_t *values;
 };
-
-typedef struct ObjectClass {
-    const ObjectProperty *properties;
-    bool (*check)(const json_t *values, Error **errp);
-    /* Carries out @values; @first: the object is just being made. */
-    bool (*apply)(Co *co, Object *obj, const json_t *values, bool first,
-                  Error **errp);
-    bool (*remove)(Co *co, Object *obj, Error **errp);
-} ObjectClass;
 
 static GPtrArray *objects;      /* of Object, in order; NULL: none yet */
 
@@ -191,24 +182,31 @@ static bool object_remove_secret(Co *co, Object *obj, Error **errp)
 
 /* ---- types ---- */
 
-static const ObjectClass classes[OBJECT_TYPE__MAX] = {
-    [OBJECT_TYPE_IOTHREAD] = {
-        iothread_properties, loop_check, object_apply_iothread,
-        object_remove_iothread,
-    },
-    [OBJECT_TYPE_MAIN_LOOP] = {
-        main_loop_properties, loop_check, object_apply_main_loop,
-        object_remove_main_loop,
-    },
-    [OBJECT_TYPE_SECRET] = {
-        secret_properties, object_check_secret, object_apply_secret,
-        object_remove_secret,
-    },
+static const ObjectClass iothread_class = {
+    iothread_properties, loop_check, object_apply_iothread,
+    object_remove_iothread,
+};
+
+static const ObjectClass main_loop_class = {
+    main_loop_properties, loop_check, object_apply_main_loop,
+    object_remove_main_loop,
+};
+
+static const ObjectClass secret_class = {
+    secret_properties, object_check_secret, object_apply_secret,
+    object_remove_secret,
+};
+
+static const ObjectClass *const classes[OBJECT_TYPE__MAX] = {
+    [OBJECT_TYPE_IOTHREAD] = &iothread_class,
+    [OBJECT_TYPE_MAIN_LOOP] = &main_loop_class,
+    [OBJECT_TYPE_SECRET] = &secret_class,
+    [OBJECT_TYPE_THROTTLE_GROUP] = &throttle_group_class,
 };
 
 const ObjectProperty *object_properties(ObjectType type)
 {
-    return classes[type].properties;
+    return classes[type]->properties;
 }
 
 static json_t *object_defaults(ObjectType type)
@@ -285,7 +283,7 @@ static bool object_check_id(const char *id, Error **errp)
 static bool object_stage(Co *co, Object *obj, json_t *values, bool first,
                          Error **errp)
 {
-    const ObjectClass *cls = &classes[obj->type];
+    const ObjectClass *cls = classes[obj->type];
 
     return (!cls->check || cls->check(values, errp)) &&
            cls->apply(co, obj, values, first, errp);
@@ -327,7 +325,7 @@ bool object_del(Co *co, const char *id, Error **errp)
         error_setg(errp, "object '%s' not found", id);
         return false;
     }
-    if (!classes[obj->type].remove(co, obj, errp)) {
+    if (!classes[obj->type]->remove(co, obj, errp)) {
         return false;
     }
     g_ptr_array_remove(objects, obj);
@@ -340,7 +338,7 @@ void object_del_all(Co *co)
         guint last = objects->len - 1;
         Object *obj = g_ptr_array_index(objects, last);
 
-        classes[obj->type].remove(co, obj, NULL);
+        classes[obj->type]->remove(co, obj, NULL);
         g_ptr_array_remove_index(objects, last);
     }
     g_clear_pointer(&objects, g_ptr_array_unref);
@@ -350,8 +348,13 @@ void object_del_all(Co *co)
 
 json_t *object_get(const Object *obj, const char *property)
 {
-    json_t *value = json_object_get(obj->values, property);
+    const ObjectClass *cls = classes[obj->type];
+    json_t *value = cls->get ? cls->get(obj->values, property) : NULL;
 
+    if (value) {
+        return value;
+    }
+    value = json_object_get(obj->values, property);
     /* A string that nobody has given reads as "". */
     return json_is_null(value) ? json_string("")
                                : value ? json_incref(value) : NULL;
@@ -376,18 +379,29 @@ static bool object_check_type(const json_t *old, const char *property,
     return true;
 }
 
-bool object_set(Co *co, Object *obj, const char *property, json_t *value,
-                Error **errp)
+static bool object_put(const Object *obj, json_t *values,
+                       const char *property, json_t *value, Error **errp)
 {
-    const json_t *old = json_object_get(obj->values, property);
-    json_t *values;
+    const ObjectClass *cls = classes[obj->type];
+    const json_t *old = json_object_get(values, property);
 
+    if (cls->put) {
+        return cls->put(values, property, value, errp);
+    }
     if (!object_check_type(old, property, value, errp)) {
         return false;
     }
-    values = json_copy(obj->values);
     json_object_set(values, property, value);
-    if (!object_stage(co, obj, values, false, errp)) {
+    return true;
+}
+
+bool object_set(Co *co, Object *obj, const char *property, json_t *value,
+                Error **errp)
+{
+    json_t *values = json_copy(obj->values);
+
+    if (!object_put(obj, values, property, value, errp) ||
+        !object_stage(co, obj, values, false, errp)) {
         json_decref(values);
         return false;
     }

@@ -45,6 +45,7 @@ static const QomType types[] = {
     { "object", NULL, .abstract = true },
     { "secret", "secret_common", .user_creatable = true },
     { "secret_common", "object", .abstract = true, .user_creatable = true },
+    { "throttle-group", "object", .user_creatable = true },
     { "user-creatable", "interface", .abstract = true,
       .user_creatable = true },
 };

@@ -214,6 +214,9 @@ struct BlockDriver {
     /* Around the graph's move to another loop, while it is quiet. */
     void (*loop_leave)(Node *node);
     void (*loop_enter)(Node *node, Loop *loop);
+    /* A drain begins (the last one ends): what is held back is let go, so that
+     * it does not take long. Also before open and after close. */
+    void (*drained)(Node *node, bool drained);
     /* A child's length changed. */
     void (*child_resized)(Co *co, Node *node, Edge *child);
 

@@ -19,5 +19,6 @@ extern const BlockDriver compress_driver;
 extern const BlockDriver copy_on_read_driver;
 extern const BlockDriver copy_before_write_driver;
 extern const BlockDriver snapshot_access_driver;
+extern const BlockDriver throttle_driver;
 
 #endif

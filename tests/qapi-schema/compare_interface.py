@@ -32,7 +32,7 @@ import sys
 MISSING = {
     # drivers
     'T111': {'blkdebug', 'blklogwrites', 'blkverify', 'luks',
-             'preallocate', 'quorum', 'rbd', 'throttle'},
+             'preallocate', 'quorum', 'rbd'},
     'T136': {'encrypt'},
     'T368': {'encrypt'},
     'T255': {'encrypt'},
@@ -42,7 +42,7 @@ MISSING = {
     'T66 type': {'fuse', 'vhost-user-blk', 'vduse-blk'},
     # objects
     'T176': {'authz-list', 'authz-listfile', 'authz-simple',
-             'secret_keyring', 'throttle-group', 'tls-creds-anon',
+             'secret_keyring', 'tls-creds-anon',
              'tls-creds-psk', 'tls-creds-x509'},
     # actions of transactions
     'T287': {'blockdev-snapshot-internal-sync', 'drive-backup'},
