@@ -391,7 +391,8 @@ bool graph_replace_node(Co *co, Transaction *tran, Node *from, Node *to,
     for (guint i = 0; i < from->parents->len; i++) {
         Edge *e = g_ptr_array_index(from->parents, i);
 
-        if (e->root || !graph_reaches(to, e->parent)) {
+        if (e->root ? !e->root->ops->stay_at_node
+                    : !graph_reaches(to, e->parent)) {
             g_ptr_array_add(edges, e);
         }
     }

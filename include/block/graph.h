@@ -56,8 +56,8 @@ void graph_set_perms(Transaction *tran, Edge *edge, uint64_t need,
 /* @edge leads to @to from now on. */
 bool graph_replace_child(Co *co, Transaction *tran, Edge *edge, Node *to,
                          Error **errp);
-/* All parents of @from that are not below @to or @to itself go over to @to.
- * Fails if an edge is frozen. */
+/* All parents of @from that are not below @to or @to itself go over to @to, but
+ * for roots that stay at their node. Fails if an edge is frozen. */
 bool graph_replace_node(Co *co, Transaction *tran, Node *from, Node *to,
                         Error **errp);
 /* Puts @filter (open, its primary child is @node already) on top of @node. */

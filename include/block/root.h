@@ -26,6 +26,9 @@ typedef struct RootOps {
     void (*resume)(Root *root);
     /* The disk has a new length. */
     void (*resized)(Root *root);
+    /* The node is meant, not its place in the graph: graph_replace_node()
+     * leaves the root where it is. */
+    bool stay_at_node;
     /* May the graph move to @loop? NULL: yes. */
     bool (*loop_can_change)(Root *root, Loop *loop, Error **errp);
     /* The graph is about to live on @loop (root->loop says so already); the root

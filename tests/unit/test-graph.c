@@ -196,6 +196,28 @@ static void test_filter_goes_in_and_out(Co *co, void *arg)
     node_unref(co, d);
 }
 
+/* Some mean the node, whatever is put on top of it. */
+static void test_root_stays_at_its_node(Co *co, void *arg)
+{
+    static const RootOps stays = { .kind = "job", .stay_at_node = true };
+    Node *d = test_add(co, DISK("d"));
+    Node *f = test_add(co, FILTER("f", "d"));
+    Root *goes = test_root(co, d, PERM_WRITE, PERM_ALL);
+    Root *root = root_open(co, d, "", &stays, NULL, PERM_CONSISTENT_READ,
+                           PERM_ALL, &error_abort);
+    Transaction *tran = tran_new();
+
+    g_assert_true(graph_insert_filter(co, tran, f, d, &error_abort));
+    g_assert_true(graph_check_one(tran, d, &error_abort));
+    tran_commit(co, tran);
+    g_assert_true(root_node(goes) == f && root_node(root) == d);
+    g_assert_cmpint(d->parents->len, ==, 2);
+    root_free(co, goes);
+    root_free(co, root);
+    node_unref(co, f);
+    node_unref(co, d);
+}
+
 static void test_frozen_chain_does_not_change(Co *co, void *arg)
 {
     Node *d = test_add(co, DISK("d"));
@@ -482,6 +504,8 @@ int main(int argc, char **argv)
     graph_test_add("/graph/abort-undoes-edits", test_abort_undoes_edits);
     graph_test_add("/graph/filter-goes-in-and-out",
                    test_filter_goes_in_and_out);
+    graph_test_add("/graph/root-stays-at-its-node",
+                   test_root_stays_at_its_node);
     graph_test_add("/graph/frozen-chain-does-not-change",
                    test_frozen_chain_does_not_change);
     graph_test_add("/graph/drain-waits-and-holds-back",
