@@ -105,7 +105,7 @@ static void run_add(CarryRun *run, DirtyBitmap *bm)
     g_ptr_array_add(run->bitmaps, bm);
 }
 
-/* The run of the name that @first, of the layer of @layer, is the topmost of. */
+/* The run whose topmost bitmap is @first, in the layer of @layer. */
 static void run_find(const Carry *c, Node *layer, DirtyBitmap *first,
                      CarryRun *run)
 {
@@ -210,7 +210,8 @@ static bool carry_meets(const Carry *c, const CarryRun *run,
     const DirtyBitmap *other = c->base ? layer_find(c->base, first->name)
                                        : NULL;
 
-    return run->gap && other && !(other == there && bitmap_is_recording(other));
+    return run->gap && other &&
+           !(other == there && bitmap_is_recording(other));
 }
 
 static bool carry_possible(Co *co, const Carry *c, const DirtyBitmap *first,

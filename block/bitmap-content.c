@@ -176,6 +176,13 @@ bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
            bitmap_merge_bits(co, dst, bits, backup, errp);
 }
 
+void bitmap_add_bits(DirtyBitmap *bm, const Bitset *bits)
+{
+    loop_assert(bm->node->loop);
+    bitset_or(bm->bits, bits);
+    bm->changed = true;
+}
+
 void bitmap_set_range(DirtyBitmap *bm, int64_t off, int64_t len)
 {
     int64_t first = off >> bm->granularity_shift;

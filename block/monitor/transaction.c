@@ -71,6 +71,13 @@ static bool act_bitmap_merge(Co *co, TransactionAction *action,
                                ctx->tran, errp);
 }
 
+static bool act_bitmap_populate(Co *co, TransactionAction *action,
+                                ActionContext *ctx, Error **errp)
+{
+    return populate_action(co, action->u.block_dirty_bitmap_populate.data,
+                           ctx->jobs, ctx->tran, errp);
+}
+
 static bool act_backup(Co *co, TransactionAction *action, ActionContext *ctx,
                        Error **errp)
 {
@@ -114,6 +121,9 @@ static const struct {
     },
     [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE] = {
         act_bitmap_merge, false
+    },
+    [TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_POPULATE] = {
+        act_bitmap_populate, true
     },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP] = { act_backup, true },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT] = { act_snapshot, false },

@@ -128,6 +128,8 @@ bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
                    DirtyBitmap *src, Error **errp);
 bool bitmap_merge_bits(Co *co, DirtyBitmap *dst, const Bitset *bits,
                        Bitset **backup, Error **errp);
+/* @bits, of @bm's granularity and size, whether or not it is loaded. */
+void bitmap_add_bits(DirtyBitmap *bm, const Bitset *bits);
 /* Of any state, beside what is recorded. Resetting needs what is loaded. */
 void bitmap_set_range(DirtyBitmap *bm, int64_t off, int64_t len);
 void bitmap_reset_range(DirtyBitmap *bm, int64_t off, int64_t len);

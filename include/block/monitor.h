@@ -23,6 +23,9 @@ bool bitmap_action_disable(Co *co, const BlockDirtyBitmap *arg,
 bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
                          Transaction *tran, Error **errp);
 
+/* block-dirty-bitmap-populate. @jobs NULL: the job ends by itself. */
+bool populate_action(Co *co, const BlockDirtyBitmapPopulate *arg,
+                     JobTxn *jobs, Transaction *tran, Error **errp);
 /* blockdev-backup. @jobs NULL: the job ends by itself. */
 bool backup_action(Co *co, BlockdevBackup *arg, JobTxn *jobs,
                    Transaction *tran, Error **errp);

@@ -17,7 +17,8 @@ returns.  For each command and event that we offer:
 - features are the same.
 
 MISSING lists what is not built yet.  An entry that isn't missing any more is
-an error, too, so that the list shrinks with the work.
+an error, too, so that the list shrinks with the work.  EXTENSIONS lists the
+commands and values that QEMU lacks.
 
 Exits with 77 (skipped) if the reference isn't there.
 """
@@ -46,6 +47,13 @@ MISSING = {
              'tls-creds-psk', 'tls-creds-x509'},
     # actions of transactions
     'T287': {'blockdev-snapshot-internal-sync', 'drive-backup'},
+}
+
+# The same for what we have and QEMU hasn't; 'commands' and 'events' by name.
+EXTENSIONS = {
+    'commands': {'block-dirty-bitmap-populate'},
+    'T92': {'bitmap-populate'},
+    'T287': {'block-dirty-bitmap-populate'},
 }
 
 
@@ -238,6 +246,7 @@ class Comparison:
         self.wrong = []
         self.seen = set()
         self.used = {}                # of MISSING
+        self.extended = {}            # of EXTENSIONS
 
     def their(self, ref):
         """A type of the reference."""
@@ -253,6 +262,13 @@ class Comparison:
         """Is it listed as missing?"""
         if what in MISSING.get(where, ()):
             self.used.setdefault(where, set()).add(what)
+            return True
+        return False
+
+    def extension(self, where, what):
+        """Is it listed as an extension?"""
+        if what in EXTENSIONS.get(where, ()):
+            self.extended.setdefault(where, set()).add(what)
             return True
         return False
 
@@ -315,12 +331,13 @@ class Comparison:
                 self.fail(where, f'no branch takes their {kind}')
 
     def compare_enum(self, where, their, our):
-        """The same values."""
+        """The same values, but for those that are listed."""
         for value in sorted(their.values - our.values):
             if not self.known(where, value):
                 self.fail(where, f"misses value '{value}'")
         for value in sorted(our.values - their.values):
-            self.fail(where, f"has value '{value}', which QEMU has not")
+            if not self.extension(where, value):
+                self.fail(where, f"has value '{value}', which QEMU has not")
 
     def compare_object(self, where, their, our, sent):
         """Members, then variants."""
@@ -365,7 +382,8 @@ class Comparison:
         """Commands or events."""
         for name, (arg, ret, features) in sorted(ours.items()):
             if name not in theirs:
-                self.fail(name, 'is unknown to QEMU')
+                if not self.extension('commands' if sent else 'events', name):
+                    self.fail(name, 'is unknown to QEMU')
                 continue
             their_arg, their_ret, their_features = theirs[name]
             if features != their_features:
@@ -378,12 +396,15 @@ class Comparison:
                     self.our(ret).members:
                 self.fail(name, 'returns something')
 
-    def check_missing(self):
-        """What is listed as missing must be missing."""
+    def check_lists(self):
+        """What is listed as missing must be missing; likewise extensions."""
         for where, what in MISSING.items():
             for name in sorted(what - self.used.get(where, set())):
                 self.fail(where, f"'{name}' is no longer missing: take it "
                           f"off the list in {os.path.basename(__file__)}")
+        for where, what in EXTENSIONS.items():
+            for name in sorted(what - self.extended.get(where, set())):
+                self.fail(where, f"'{name}' is no extension")
 
 
 def main():
@@ -397,7 +418,7 @@ def main():
     comparison = Comparison(types, our_types)
     comparison.compare_entries(commands, our_commands, True)
     comparison.compare_entries(events, our_events, False)
-    comparison.check_missing()
+    comparison.check_lists()
     for text in comparison.wrong:
         print(text)
     print(f'{len(our_commands)} of {len(commands)} commands, '
