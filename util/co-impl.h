@@ -36,6 +36,7 @@ struct Co {
     CoContext ctx;
     CoState state;
     bool wake_pending;  /* a remote wake came before the suspend */
+    bool background;
     Loop *loop;
     Co *next;           /* in the ready list or the pool */
     CoFn *fn;           /* NULL: the coroutine ends itself for good */

@@ -211,6 +211,7 @@ static Co *co_start(Loop *loop, CoFn *fn, void *arg)
     co->arg = arg;
     co->loop = loop;
     co->state = CO_READY;
+    co->background = loop->current && loop->current->background;
     loop->live++;
     loop_ready(loop, co);
     return co;
@@ -351,6 +352,16 @@ void co_move(Co *co, Loop *loop)
 Loop *co_loop(const Co *co)
 {
     return co->loop;
+}
+
+void co_set_background(Co *co, bool background)
+{
+    co->background = background;
+}
+
+bool co_is_background(const Co *co)
+{
+    return co->background;
 }
 
 void co_dispatch(Loop *loop, Co *co)

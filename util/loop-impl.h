@@ -42,6 +42,10 @@ typedef struct LoopOp {
     bool done;
 } LoopOp;
 
+typedef struct CoList {
+    Co *first, *last;
+} CoList;
+
 struct LoopTimer {
     Loop *loop;
     LoopFn *fn;
@@ -78,8 +82,9 @@ typedef struct LoopEngine {
     ssize_t (*recv)(Co *co, int fd, void *buf, size_t len);
     /* @op is under way and cancellable; it ends soon, perhaps at once. */
     void (*cancel)(Loop *loop, LoopOp *op);
-    /* Takes one of the ready coroutines off the list. NULL: the first. */
-    Co *(*pick)(Loop *loop);
+    /* Takes one of the ready coroutines off @list, which is not empty. NULL:
+     * the first. With it, nothing is done on the spot. */
+    Co *(*pick)(Loop *loop, CoList *list);
     /* Instead of a worker thread; NULL: the pool. */
     int64_t (*work)(Co *co, WorkerFn *fn, void *arg);
 } LoopEngine;
@@ -100,12 +105,12 @@ struct Loop {
     bool running;
     bool stopping;
     Co *current;
-    Co *ready_first, *ready_last;
+    CoList ready, background;   /* those that wait to run */
     LoopPost *post_first, *post_last;
     GPtrArray *timers;      /* a heap; see loop-timer.c */
     uint64_t timer_seq;
     int live;               /* coroutines that belong here */
-    int64_t now_bytes;      /* done on the spot in this turn (loop-io.c) */
+    int64_t now_bytes;      /* done on the spot in this turn; see loop-io.c */
     Co *pool;               /* coroutines to use again */
     int npool;
     CoContext ctx;          /* the scheduler, while a coroutine runs */
@@ -117,11 +122,16 @@ struct Loop {
     atomic_int posting;
 };
 
+/* How much may be done on the spot in a turn, in bytes: at all, and until there
+ * is no more for the background. */
+#define LOOP_NOW_BYTES MiB
+#define LOOP_NOW_BACKGROUND (256 * KiB)
+
 /* Whether the calling thread may touch @loop's own data. */
 bool loop_is_mine(const Loop *loop);
 /* loop_post() without allocation; @post must not be on the way already. */
 void loop_post_node(Loop *loop, LoopPost *post);
-/* Appends to the ready list. */
+/* Appends to its ready list. */
 void loop_ready(Loop *loop, Co *co);
 
 /* ---- util/loop-timer.c ---- */

@@ -29,10 +29,9 @@
 
 #define CONNECT_RETRY_NS (5 * 1000 * 1000)
 
-/* What is done on the spot: the longest request, and how much in a turn, with
- * a call being as dear as so many bytes. */
+/* What is done on the spot: the longest request; a call is as dear as so many
+ * bytes. */
 #define LOOP_NOW_MAX (256 * KiB)
-#define LOOP_NOW_BYTES MiB
 #define LOOP_NOW_CALL (4 * KiB)
 
 /* What RWF_NOWAIT is, for C libraries that don't know it. */
@@ -60,7 +59,8 @@ ssize_t co_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
 /* Whether a request may be carried out on the spot. */
 static bool loop_take_now(Loop *loop, int64_t len)
 {
-    if (len > LOOP_NOW_MAX || loop->now_bytes > LOOP_NOW_BYTES) {
+    if (len > LOOP_NOW_MAX || loop->now_bytes > LOOP_NOW_BYTES ||
+        loop->engine->pick) {
         return false;
     }
     loop->now_bytes += len + LOOP_NOW_CALL;

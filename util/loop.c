@@ -5,8 +5,10 @@
  *
  * One iteration of loop_run():
  *
- *     dispatch    run posts and ready coroutines, until there are none or
- *                 LOOP_BUDGET of them have run
+ *     dispatch    run posts and ready coroutines, until there are none, or
+ *                 LOOP_BUDGET of them have run, or they have done much I/O on
+ *                 the spot; those of the background where no other is ready,
+ *                 but at least one a turn
  *     turn        the engine submits what they have prepared, all at once,
  *                 and waits; not at all if something is still ready
  *     collect     take what other threads have posted; fire timers
@@ -278,13 +280,15 @@ void loop_post(Loop *loop, LoopFn *fn, void *arg)
 
 void loop_ready(Loop *loop, Co *co)
 {
+    CoList *list = co->background ? &loop->background : &loop->ready;
+
     co->next = NULL;
-    if (loop->ready_last) {
-        loop->ready_last->next = co;
+    if (list->last) {
+        list->last->next = co;
     } else {
-        loop->ready_first = co;
+        list->first = co;
     }
-    loop->ready_last = co;
+    list->last = co;
 }
 
 static LoopPost *loop_next_post(Loop *loop)
@@ -300,18 +304,32 @@ static LoopPost *loop_next_post(Loop *loop)
     return post;
 }
 
-static Co *loop_next_co(Loop *loop)
+static Co *loop_next_co(Loop *loop, CoList *list)
 {
-    Co *co = loop->ready_first;
+    Co *co = list->first;
 
     if (co && loop->engine->pick) {
-        return loop->engine->pick(loop);
+        return loop->engine->pick(loop, list);
     }
     if (co) {
-        loop->ready_first = co->next;
+        list->first = co->next;
         if (!co->next) {
-            loop->ready_last = NULL;
+            list->last = NULL;
         }
+    }
+    return co;
+}
+
+/* One of the background, if the turn has room for it; false if not. */
+static bool loop_dispatch_background(Loop *loop, bool first)
+{
+    Co *co = NULL;
+
+    if (first || loop->now_bytes < LOOP_NOW_BACKGROUND) {
+        co = loop_next_co(loop, &loop->background);
+    }
+    if (co) {
+        co_dispatch(loop, co);
     }
     return co;
 }
@@ -319,11 +337,12 @@ static Co *loop_next_co(Loop *loop)
 /* Posts and coroutines in turn, so that neither starves the other. */
 static void loop_dispatch(Loop *loop)
 {
-    int n;
+    bool first = true;
 
-    for (n = 0; n < LOOP_BUDGET && !loop->stopping; n++) {
+    for (int n = 0; n < LOOP_BUDGET && !loop->stopping &&
+                    loop->now_bytes < LOOP_NOW_BYTES; n++) {
         LoopPost *post = loop_next_post(loop);
-        Co *co = loop_next_co(loop);
+        Co *co = loop_next_co(loop, &loop->ready);
 
         if (post) {
             post->fn(post);
@@ -332,8 +351,14 @@ static void loop_dispatch(Loop *loop)
             co_dispatch(loop, co);
         }
         if (!post && !co) {
-            break;
+            if (!loop_dispatch_background(loop, first)) {
+                break;
+            }
+            first = false;
         }
+    }
+    if (first && !loop->stopping) {
+        loop_dispatch_background(loop, true);
     }
 }
 
@@ -343,7 +368,7 @@ static int64_t loop_timeout(Loop *loop)
     int64_t left = -1;
     int64_t deadline;
 
-    if (loop->ready_first || loop->post_first) {
+    if (loop->ready.first || loop->background.first || loop->post_first) {
         return 0;
     }
     deadline = loop_timer_next(loop);

@@ -53,6 +53,11 @@ void co_move(Co *co, Loop *loop);
 
 Loop *co_loop(const Co *co);
 
+/* A coroutine in the background runs when no other of its loop is ready, and a
+ * little in each of the loop's turns. What it spawns is so, too. */
+void co_set_background(Co *co, bool background);
+bool co_is_background(const Co *co);
+
 /* Suspends for @ns nanoseconds. */
 void co_sleep(Co *co, int64_t ns);
 

@@ -30,9 +30,9 @@ static void sim_turn(Loop *loop, int64_t timeout)
     now += timeout;
 }
 
-static Co *sim_pick(Loop *loop)
+static Co *sim_pick(Loop *loop, CoList *list)
 {
-    Co *before = NULL, *co = loop->ready_first;
+    Co *before = NULL, *co = list->first;
     int n = 0;
 
     for (Co *c = co; c; c = c->next) {
@@ -45,10 +45,10 @@ static Co *sim_pick(Loop *loop)
     if (before) {
         before->next = co->next;
     } else {
-        loop->ready_first = co->next;
+        list->first = co->next;
     }
-    if (loop->ready_last == co) {
-        loop->ready_last = before;
+    if (list->last == co) {
+        list->last = before;
     }
     return co;
 }

@@ -397,6 +397,64 @@ static void test_sleep(void)
     co_test_run_alone(sleep_main, NULL);
 }
 
+/* ---- background ---- */
+
+typedef struct Ranks {
+    int front, back, child;
+    bool front_done;
+} Ranks;
+
+static void rank_front(Co *co, void *arg)
+{
+    Ranks *r = arg;
+
+    for (r->front = 0; r->front < 2000; r->front++) {
+        co_yield(co);
+    }
+    r->front_done = true;
+}
+
+static void rank_child(Co *co, void *arg)
+{
+    Ranks *r = arg;
+
+    g_assert_true(co_is_background(co));
+    r->child++;
+}
+
+static void rank_back(Co *co, void *arg)
+{
+    Ranks *r = arg;
+
+    co_set_background(co, true);
+    co_yield(co);
+    while (!r->front_done) {
+        r->back++;
+        co_yield(co);
+    }
+    co_spawn(co_loop(co), rank_child, r);
+}
+
+/* It gives way, but is not starved. */
+static void background_main(Co *co, void *arg)
+{
+    Ranks r = { 0 };
+
+    co_spawn(co_loop(co), rank_back, &r);
+    co_spawn(co_loop(co), rank_front, &r);
+    while (!r.child) {
+        co_sleep(co, 1000);
+    }
+    g_assert_cmpint(r.back, >=, 2);
+    g_assert_cmpint(r.back, <, 200);
+    g_assert_false(co_is_background(co));
+}
+
+static void test_background(void)
+{
+    co_test_run_alone(background_main, NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -411,5 +469,6 @@ int main(int argc, char **argv)
     g_test_add_func("/co/queue", test_queue);
     g_test_add_func("/co/group", test_group);
     g_test_add_func("/co/sleep", test_sleep);
+    g_test_add_func("/co/background", test_background);
     return g_test_run();
 }
