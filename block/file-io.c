@@ -144,6 +144,17 @@ int file_read(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
     return file_read_rest(co, s, off, len, vec, niov, n);
 }
 
+/*
+ * Did a synchronous write fail before it came to its sync? Want of space may be
+ * noticed by either; if it was the write, the same one without a sync fails, too.
+ */
+static bool file_write_refused(Co *co, FileState *s, int64_t off,
+                               struct iovec *iov, int niov, ssize_t error)
+{
+    return (error == -ENOSPC || error == -EDQUOT || error == -EFBIG) &&
+           co_pwritev(co, s->fd, iov, niov, off, 0) == error;
+}
+
 static int file_write_rest(Co *co, FileState *s, int64_t off, int64_t len,
                            struct iovec *iov, int niov, int rwf)
 {
@@ -152,6 +163,11 @@ static int file_write_rest(Co *co, FileState *s, int64_t off, int64_t len,
 
         if (n == -EINTR) {
             continue;
+        }
+        if (n < 0 && rwf && !(s->open_flags & O_DIRECT) &&
+            !file_unsupported(n) &&
+            !file_write_refused(co, s, off, iov, niov, n)) {
+            s->sync_failed = true;
         }
         if (n <= 0) {
             return n < 0 ? n : -ENOSPC;
@@ -184,9 +200,6 @@ int file_write(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
         if (s->caps.dsync && file_unsupported(ret)) {
             s->caps.dsync = false;
             return file_write(co, node, off, len, iov, iov_off, flags);
-        }
-        if (s->caps.dsync && ret < 0 && !(s->open_flags & O_DIRECT)) {
-            s->sync_failed = true;
         }
         if (s->sync_failed && ret == 0) {
             ret = -EIO;
