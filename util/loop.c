@@ -79,6 +79,9 @@ static bool loop_choose_engine(Loop *loop, Error **errp)
         loop->engine = loop_engine_simulated;
         return loop->engine->init(loop, errp);
     }
+    if (force && !*force) {
+        force = NULL;
+    }
     if (force && !g_str_equal(force, "io_uring") &&
         !g_str_equal(force, "epoll")) {
         error_setg(errp, "BLOCK_LOOP must be 'io_uring' or 'epoll'");

@@ -32,6 +32,8 @@ static void test_engine_unknown(void)
     g_assert_null(loop_new("test", &err));
     g_assert_cmpstr(error_get_pretty(err), ==,
                     "BLOCK_LOOP must be 'io_uring' or 'epoll'");
+    g_setenv("BLOCK_LOOP", "", true);       /* as good as not set */
+    loop_free(loop_new("test", &error_abort));
     if (force) {
         g_setenv("BLOCK_LOOP", force, true);
     } else {
