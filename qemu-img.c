@@ -28,7 +28,8 @@ static const ImgCommand commands[] = {
       "(--merge SOURCE | --add | --remove | --clear | --enable | "
       "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
       "[--if-exists fail|keep|replace] "
-      "[--object objectdef] [--image-opts | -f fmt] filename bitmap" },
+      "[--object objectdef] [--image-opts | -f fmt] filename bitmap\n"
+      "  bitmap " SOURCE "--output=png [-f fmt] [-U] filename..." },
     { "check", img_check,
       SOURCE "[-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] "
       "[-T src_cache] [-U] filename" },

@@ -5,7 +5,8 @@
 
 BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3
     libglib2.0-dev libjansson-dev liburing-dev libgnutls28-dev zlib1g-dev
-    libzstd-dev libisal-dev libdeflate-dev libnbd-dev"
+    libzstd-dev libisal-dev libdeflate-dev libnbd-dev
+    libpixman-1-dev libpng-dev"
 TEST_PACKAGES="clang libclang-rt-14-dev qemu-utils qemu-system-common
     qemu-system-x86 libnbd-bin python3-libnbd nbdkit fio valgrind zstd tar
     procps util-linux e2fsprogs git"

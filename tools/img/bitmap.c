@@ -9,6 +9,7 @@
 
 #include "qapi/qapi-commands.h"
 #include "tools/img/img.h"
+#include "tools/img/picture.h"
 
 typedef enum BitmapAct {
     ACT_ADD, ACT_REMOVE, ACT_CLEAR, ACT_ENABLE, ACT_DISABLE, ACT_MERGE,
@@ -31,9 +32,13 @@ typedef struct BitmapArgs {
     BitmapIfExists if_exists;
     GArray *actions;            /* of BitmapAction */
     bool add, merge;
+    const char *output;         /* "png": a picture and nothing else */
+    char **files;               /* to be drawn */
+    int n_files;
 } BitmapArgs;
 
-enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_IF_EXISTS, OPT_ACT };
+enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_IF_EXISTS, OPT_OUTPUT,
+       OPT_ACT };
 
 static const struct option bitmap_longopts[] = {
     { "help", no_argument, 0, 'h' },
@@ -41,6 +46,8 @@ static const struct option bitmap_longopts[] = {
     { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
     { "add", no_argument, 0, OPT_ACT + ACT_ADD },
     { "granularity", required_argument, 0, 'g' },
+    { "output", required_argument, 0, OPT_OUTPUT },
+    { "force-share", no_argument, 0, 'U' },
     { "if-exists", required_argument, 0, OPT_IF_EXISTS },
     { "remove", no_argument, 0, OPT_ACT + ACT_REMOVE },
     { "clear", no_argument, 0, OPT_ACT + ACT_CLEAR },
@@ -78,7 +85,7 @@ static int bitmap_parse_options(Co *co, BitmapArgs *a, int argc, char **argv)
 {
     int c, ret;
 
-    while ((c = img_getopt(argc, argv, ":b:f:F:g:h",
+    while ((c = img_getopt(argc, argv, ":b:f:F:g:hU",
                            bitmap_longopts)) != -1) {
         switch (c) {
         case 'b':
@@ -102,6 +109,12 @@ static int bitmap_parse_options(Co *co, BitmapArgs *a, int argc, char **argv)
                 return ret;
             }
             break;
+        case 'U':
+            a->image.flags |= OPEN_FORCE_SHARE;
+            break;
+        case OPT_OUTPUT:
+            a->output = optarg;
+            break;
         case OPT_IMAGE_OPTS:
             a->image.image_opts = true;
             break;
@@ -120,8 +133,26 @@ static int bitmap_parse_options(Co *co, BitmapArgs *a, int argc, char **argv)
     return -1;
 }
 
+/* --output */
+static const char *bitmap_picture_complaint(const BitmapArgs *a, int n_args)
+{
+    if (strcmp(a->output, "png")) {
+        return "--output must be used with png as argument.";
+    }
+    if (a->actions->len || a->other.name || a->other.format) {
+        return "--output=png can't be used with actions";
+    }
+    return n_args < 1 ? "Expecting at least one image file name" : NULL;
+}
+
 static const char *bitmap_complaint(const BitmapArgs *a, int n_args)
 {
+    if (a->output) {
+        return bitmap_picture_complaint(a, n_args);
+    }
+    if (a->image.flags & OPEN_FORCE_SHARE) {
+        return "-U only supported with --output";
+    }
     if (a->actions->len == 0) {
         return "Need at least one of --add, --remove, --clear, --enable, "
                "--disable, or --merge";
@@ -160,6 +191,8 @@ static int bitmap_parse(Co *co, BitmapArgs *a, int argc, char **argv)
     if (!img_check_source(a->image.image_opts, a->image.format)) {
         return 1;
     }
+    a->files = argv + optind;
+    a->n_files = argc - optind;
     a->image.name = argv[optind];
     a->bitmap = argv[optind + 1];
     return -1;
@@ -286,6 +319,18 @@ static int bitmap_run(Co *co, const BitmapArgs *a)
     return ret;
 }
 
+static int bitmap_draw(Co *co, BitmapArgs *a)
+{
+    Error *err = NULL;
+
+    if (!picture_check(&err)) {
+        error_report_err(err);
+        return 1;
+    }
+    a->image.flags &= ~OPEN_RDWR;
+    return img_bitmap_picture(co, &a->image, a->files, a->n_files);
+}
+
 int img_bitmap(Co *co, int argc, char **argv)
 {
     BitmapArgs a = {
@@ -295,7 +340,7 @@ int img_bitmap(Co *co, int argc, char **argv)
     int ret = bitmap_parse(co, &a, argc, argv);
 
     if (ret < 0) {
-        ret = bitmap_run(co, &a);
+        ret = a.output ? bitmap_draw(co, &a) : bitmap_run(co, &a);
     }
     g_array_free(a.actions, true);
     return ret;

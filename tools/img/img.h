@@ -87,6 +87,13 @@ void img_print_snapshots(const SnapshotInfoList *list);
 bool img_check_snapshot(const char *param);
 bool img_load_snapshot(Co *co, Node *node, const char *param);
 
+/* ---- pictures ---- */
+
+/* --output=png of map and bitmap; the exit code. Control lock; suspend. */
+int img_map_picture(Co *co, Node *top, int64_t start, int64_t end);
+/* Of all images of @names, which are opened as @like says. */
+int img_bitmap_picture(Co *co, const ImgSource *like, char **names, int n);
+
 /* ---- progress ---- */
 
 /*

@@ -11,10 +11,12 @@
 
 #include "block/io.h"
 #include "tools/img/img.h"
+#include "tools/img/picture.h"
 
 typedef struct MapArgs {
     ImgSource src;
     ImgOutput output;
+    bool picture;               /* --output=png */
     int64_t start, max;         /* max < 0: up to the end */
 } MapArgs;
 
@@ -83,7 +85,8 @@ static int map_parse(Co *co, MapArgs *a, int argc, char **argv)
         return img_usage_error("Expecting one image file name");
     }
     a->src.name = argv[optind];
-    return img_parse_output(output, &a->output) ? -1 : 1;
+    a->picture = !strcmp(output, "png");
+    return a->picture || img_parse_output(output, &a->output) ? -1 : 1;
 }
 
 /* ---- extents ---- */
@@ -182,15 +185,22 @@ static bool map_print(const MapArgs *a, const MapRow *row, bool first)
 
 /* ---- the run ---- */
 
-static int map_rows(Co *co, const MapArgs *a, Node *node)
+static int64_t map_end(const MapArgs *a, const Node *node)
 {
     int64_t end = node->length;
-    MapRow row = { .start = a->start };
-    bool first = true;
 
     if (a->max >= 0 && a->start < end) {
         end = MIN(end, a->start + MIN(a->max, end - a->start));
     }
+    return end;
+}
+
+static int map_rows(Co *co, const MapArgs *a, Node *node)
+{
+    int64_t end = map_end(a, node);
+    MapRow row = { .start = a->start };
+    bool first = true;
+
     while (row.start + row.len < end) {
         int64_t off = row.start + row.len;
         MapRow next;
@@ -215,10 +225,29 @@ static int map_rows(Co *co, const MapArgs *a, Node *node)
     return map_print(a, &row, first) ? 0 : 1;
 }
 
+static int map_tell(Co *co, const MapArgs *a, Node *node)
+{
+    int ret;
+
+    if (a->picture) {
+        return img_map_picture(co, node, a->start, map_end(a, node));
+    }
+    if (a->output == IMG_OUTPUT_HUMAN) {
+        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
+               "File");
+    }
+    ret = map_rows(co, a, node);
+    if (ret == 0 && a->output == IMG_OUTPUT_JSON) {
+        printf("]\n");
+    }
+    return ret;
+}
+
 int img_map(Co *co, int argc, char **argv)
 {
     MapArgs a = { .max = -1 };
     int ret = map_parse(co, &a, argc, argv);
+    Error *err = NULL;
     Root *root;
 
     if (ret >= 0) {
@@ -227,18 +256,15 @@ int img_map(Co *co, int argc, char **argv)
     if (!img_check_source(a.src.image_opts, a.src.format)) {
         return 1;
     }
+    if (a.picture && !picture_check(&err)) {
+        error_report_err(err);
+        return 1;
+    }
     root = img_open(co, &a.src);
     if (!root) {
         return 1;
     }
-    if (a.output == IMG_OUTPUT_HUMAN) {
-        printf("%-16s%-16s%-16s%s\n", "Offset", "Length", "Mapped to",
-               "File");
-    }
-    ret = map_rows(co, &a, root_node(root));
-    if (ret == 0 && a.output == IMG_OUTPUT_JSON) {
-        printf("]\n");
-    }
+    ret = map_tell(co, &a, root_node(root));
     root_free(co, root);
     return ret;
 }
