@@ -237,6 +237,11 @@ static bool open_backing_option(Co *co, Node *node,
     case QTYPE_QNULL:
         return true;
     case QTYPE_QSTRING:
+        if (!*ref->u.reference) {
+            warn_report("Use of \"backing\": \"\" is deprecated; use "
+                        "\"backing\": null instead");
+            return true;
+        }
         *child = open_reference(ref->u.reference, errp);
         break;
     default:
