@@ -12,6 +12,7 @@
  */
 #include "chardev-internal.h"
 
+#include "util/daemonize.h"
 #include "util/id.h"
 
 #include <unistd.h>
@@ -304,6 +305,10 @@ static bool chardev_open_socket(Co *co, Chardev *chr,
 
 static bool chardev_open_stdio(Chardev *chr, Error **errp)
 {
+    if (daemonize_pending()) {
+        error_setg(errp, "cannot use stdio with -daemonize");
+        return false;
+    }
     if (stdio_taken) {
         error_setg(errp, "cannot use stdio by multiple character devices");
         return false;

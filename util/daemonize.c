@@ -65,6 +65,11 @@ void daemonize_begin(void)
     waiting = true;
 }
 
+bool daemonize_pending(void)
+{
+    return waiting;
+}
+
 void daemonize_ready(void)
 {
     int null;
