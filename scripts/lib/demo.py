@@ -11,6 +11,7 @@ memory: between two of its writes it has nothing in flight for as long as one QM
 command takes, and in that instant memory and disk are the same."""
 
 import hashlib
+import json
 import os
 import random
 import sys
@@ -38,9 +39,16 @@ def picture(cells):
     return '|' + ''.join(cells.get(i, '-') for i in range(SIZE // CELL)) + '|'
 
 
-def cells_of(ranges, letter='X'):
-    return {i: letter for off, length in ranges
+def cells_of(ranges):
+    return {i: 'X' for off, length in ranges
             for i in range(off // CELL, (off + length - 1) // CELL + 1)}
+
+
+def letters_of(data):
+    """Of each cell the youngest letter that is really there."""
+    return {i: chr(max(data[i * CELL:(i + 1) * CELL:4 * KiB]))
+            for i in range(SIZE // CELL) if any(data[i * CELL:(i + 1) * CELL:
+                                                     4 * KiB])}
 
 
 def mib(ranges):
@@ -51,11 +59,10 @@ class Guest:
     """Writes at full speed, eight requests in flight, in the part of the disk
     that it is told to, and remembers what it wrote."""
 
-    def __init__(self, memory=None, letters=None, seed=1):
-        self.memory = memory or bytearray(SIZE)
-        self.letters = letters or {}
-        self.rng = random.Random(seed)
-        self.region, self.letter = (0, 0), '-'
+    def __init__(self):
+        self.memory = bytearray(SIZE)
+        self.rng = random.Random(1)
+        self.work = None            # (letter, first byte, end)
         self.count = 0
         self.at_rest = None         # to be called with nothing in flight
         self.rested = threading.Event()
@@ -64,7 +71,7 @@ class Guest:
 
     def start(self, client):
         self.client, self.stopping = client, False
-        self.thread = threading.Thread(target=self._main)
+        self.thread = threading.Thread(target=self._main, daemon=True)
         self.thread.start()
 
     def stop(self):
@@ -77,7 +84,7 @@ class Guest:
 
     def writes(self, letter, first, last):
         """From now on `letter`, into the cells first..last."""
-        self.region, self.letter = (first * CELL, (last + 1) * CELL), letter
+        self.work = letter, first * CELL, (last + 1) * CELL
 
     def instant(self, call):
         """Calls between two writes; returns the hash of the disk then."""
@@ -94,16 +101,14 @@ class Guest:
             threading.Event().wait(0.005)
 
     def _write(self, busy):
-        first, end = self.region
+        letter, first, end = self.work
         length = self.rng.choice((4, 4, 4, 16, 64, 256)) * KiB
         off = self.rng.randrange(first, end - length + 1, 4 * KiB)
         if any(off < o + n and o < off + length for o, n in busy.values()):
             return
-        data = (self.letter.encode() + self.rng.randbytes(15)) * (length // 16)
+        data = (letter.encode() + self.rng.randbytes(15)) * (length // 16)
         busy[self.client.submit(CMD.WRITE, off, length, data)] = (off, length)
         self.memory[off:off + length] = data
-        for i in range(off // CELL, (off + length - 1) // CELL + 1):
-            self.letters[i] = self.letter
 
     def _reap(self, busy):
         cookie, result = self.client.reap()
@@ -131,6 +136,7 @@ class Guest:
 
     def _rest(self):
         self.hash_then = hashlib.sha256(self.memory).hexdigest()
+        self.letters_then = letters_of(self.memory)
         self.at_rest()
         self.at_rest = None
         self.rested.set()
@@ -159,26 +165,26 @@ class Demo:
         qsd.disk('target', image, backing=None)
         return image
 
-    def show(self, name, new, ranges=None):
-        say(f'  disk    {picture(self.guest.letters)}')
+    def show(self, name, image, ranges=None):
+        """The disk at the moment, the bitmap, and what the backup holds by
+        itself, without its base."""
+        raw = path('own.raw')
+        img('convert', '-O', 'raw', 'json:' + json.dumps(
+            {'driver': 'qcow2', 'backing': None,
+             'file': {'driver': 'file', 'filename': image}}), raw)
+        with open(raw, 'rb') as f:
+            own = letters_of(f.read())
+        os.unlink(raw)
+        say(f'  disk    {picture(self.guest.letters_then)}')
         if ranges is not None:
             say(f'  dirty   {picture(cells_of(ranges))}  {mib(ranges)}')
-        say(f'  {name:7} {picture(new)}')
+        say(f'  {name:7} {picture(own)}')
 
-    def own(self, image):
-        """What an image holds by itself."""
-        return [(e['start'], e['length']) for e in
-                img('map', '--output=json', image).json()
-                if e['depth'] == 0 and e['data']]
-
-    def letters_in(self, ranges, letters):
-        return {i: letters.get(i, '-') for i in cells_of(ranges)}
-
-    def push(self, qsd, title, name, base, old, new):
-        """One backup job, its bitmap and the next one in one transaction."""
+    def push(self, qsd, title, name, base, old, new, then):
+        """One backup job, its bitmap and the next one in one transaction;
+        `then` is what the guest does from that moment on."""
         say(f'\n{title}')
         image = self.target(qsd, name, base)
-        then = {}
         actions = [('block-dirty-bitmap-add',
                     {'node': 'disk', 'name': new, 'persistent': True})]
         job = {'job-id': name, 'device': 'disk', 'target': 'target',
@@ -192,8 +198,8 @@ class Demo:
         actions.append(('blockdev-backup', job))
 
         def begin():
-            then.update(self.guest.letters)
             qsd.transaction(*actions)
+            self.guest.writes(*then)
 
         moment = self.guest.instant(begin)
         before = self.guest.count
@@ -203,13 +209,11 @@ class Demo:
         if old:
             dirty = qsd.dirty('disk', old)
         say(f'  while it ran, the guest completed {during} more writes')
-        self.guest.letters, now = then, self.guest.letters
-        self.show('copied', self.letters_in(self.own(image), then), dirty)
-        self.guest.letters = now
+        self.show('copied', image, dirty)
         self.moments.append((title, moment, image))
         return image
 
-    def pull(self, qsd, title, name, base, old, new):
+    def pull(self, qsd, title, name, base, old, new, then):
         """The guest's old data go to a scratch image; a client reads the dirty
         ranges of the disk as it was, over NBD."""
         say(f'\n{title}')
@@ -220,15 +224,14 @@ class Demo:
         qsd.disk('overlay', create('overlay.qcow2', SIZE), backing='disk')
         job = ('blockdev-backup', {'job-id': 'fleece', 'device': 'disk',
                                    'target': 'overlay', 'sync': 'none'})
-        then = {}
 
         def begin():
-            then.update(self.guest.letters)
             qsd.transaction(
                 ('block-dirty-bitmap-add', {'node': 'disk', 'name': new,
                                             'persistent': True}),
                 ('block-dirty-bitmap-disable', {'node': 'disk',
                                                 'name': old}), job)
+            self.guest.writes(*then)
 
         moment = self.guest.instant(begin)
         before = self.guest.count
@@ -247,42 +250,43 @@ class Demo:
         qsd.event('BLOCK_JOB_CANCELLED', device='fleece')
         qsd.undisk('overlay')
         say(f'  while it was read, the guest completed {during} more writes')
-        self.guest.letters, now = then, self.guest.letters
-        self.show('pulled', self.letters_in(self.own(client_image), then),
-                  dirty)
-        self.guest.letters = now
+        self.show('pulled', client_image, dirty)
         self.moments.append((title, moment, client_image))
         return client_image
 
     def run(self):
         guest = self.guest
         qsd = self.daemon()
-        say('T0: a new disk; the guest begins to write A, and never stops.')
+        say(f'A picture is the disk of {SIZE // MiB} MiB, {CELL // MiB} MiB a '
+            'letter: the youngest one that is there.\n\n'
+            'T0: a new disk; the guest begins to write A, and never stops. '
+            'From T1 on it\n    writes B, from T2 on C, from T3 on D, each '
+            'in other places.')
         guest.writes('A', 0, 11)
         guest.start(qsd.nbd('vda'))
         guest.wait_for(300)
         full = self.push(qsd, 'T1: full backup; bitmap B1 starts',
-                         'full.qcow2', None, None, 'B1')
+                         'full.qcow2', None, None, 'B1', ('B', 6, 18))
 
-        guest.writes('B', 6, 18)
         guest.wait_for(300)
         inc = self.push(qsd, 'T2: incremental backup since T1, pushed; '
-                        'bitmap B2 starts', 'inc.qcow2', full, 'B1', 'B2')
+                        'bitmap B2 starts', 'inc.qcow2', full, 'B1', 'B2',
+                        ('C', 16, 21))
 
-        guest.writes('C', 15, 21)
         guest.wait_for(200)
         guest.stop()
         qsd.quit()
         say('\nThe daemon ends and starts again; the bitmaps are in the image:')
         for b in img('info', '--output=json', self.disk).json()[
                 'format-specific']['data']['bitmaps']:
-            say(f'  {b["name"]} {b["flags"]}')
+            say(f'  {b["name"]}: '
+                f'{"recording" if "auto" in b["flags"] else "stands still"}')
         qsd = self.daemon()
         guest.start(qsd.nbd('vda'))
-        guest.writes('D', 20, 27)
         guest.wait_for(200)
         self.pull(qsd, 'T3: incremental backup since T2, pulled over NBD; '
-                  'bitmap B3 starts', 'pull.qcow2', inc, 'B2', 'B3')
+                  'bitmap B3 starts', 'pull.qcow2', inc, 'B2', 'B3',
+                  ('D', 3, 9))
         guest.wait_for(100)
         guest.stop()
         qsd.quit()
