@@ -125,6 +125,35 @@ bool qcow2_bitmap_dir_decode(const uint8_t *buf, size_t len, uint32_t nb,
     return true;
 }
 
+bool qcow2_bitmap_dir_cut(uint8_t *buf, size_t *len, const char *name,
+                          int64_t *left)
+{
+    bool found = false;
+    size_t at = 0, n;
+
+    *left = 0;
+    while (at < *len) {
+        Qcow2BitmapEntry e = { 0 };
+
+        n = dir_entry_decode(buf + at, *len - at, 512, &e);
+        if (n && !found && strcmp(e.name, name) == 0) {
+            found = true;
+            memmove(buf + at, buf + at + n, *len - at - n);
+            *len -= n;
+        } else {
+            at += n;
+            *left += n != 0;
+        }
+        g_free(e.name);
+        g_free(e.problem);
+        if (!n) {
+            *left = -1;
+            break;
+        }
+    }
+    return found;
+}
+
 uint8_t *qcow2_bitmap_dir_encode(const GPtrArray *entries, size_t *len)
 {
     uint8_t *buf, *p;

@@ -43,6 +43,14 @@ bool qcow2_bitmap_dir_decode(const uint8_t *buf, size_t len, uint32_t nb,
 /* The bytes of a directory of these entries; *@len takes their number.
  * NULL if there are more than the limits allow. */
 uint8_t *qcow2_bitmap_dir_encode(const GPtrArray *entries, size_t *len);
+/*
+ * Takes the first entry called @name out of a directory of *@len bytes, of
+ * which only what stands before it has to make sense. All other bytes stay as
+ * they are. *@left takes the number of entries that are left, or -1 if there
+ * is more behind them. False: there is none of that name.
+ */
+bool qcow2_bitmap_dir_cut(uint8_t *buf, size_t *len, const char *name,
+                          int64_t *left);
 /* Bytes of an entry with a name of @name_len bytes. */
 size_t qcow2_bitmap_entry_len(size_t name_len);
 

@@ -108,7 +108,9 @@ bool qcow2_bitmaps_can_write(Node *node, Error **errp)
 
 /* ---- the directory on disk ---- */
 
-bool qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp)
+/* The directory as it is; *@ret (caller frees) is NULL if there is none. */
+static bool bitmap_dir_read_bytes(Co *co, Node *node, uint8_t **ret,
+                                  Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     g_autofree uint8_t *buf = NULL;
@@ -129,7 +131,20 @@ bool qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp)
         error_setg_errno(errp, -r, "Failed to read bitmap directory");
         return false;
     }
-    return qcow2_bitmap_dir_decode(buf, s->ext.bitmap_dir_size,
+    *ret = g_steal_pointer(&buf);
+    return true;
+}
+
+bool qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree uint8_t *buf = NULL;
+
+    *ret = NULL;
+    if (!bitmap_dir_read_bytes(co, node, &buf, errp)) {
+        return false;
+    }
+    return !buf || qcow2_bitmap_dir_decode(buf, s->ext.bitmap_dir_size,
                                    s->ext.nb_bitmaps, s->cluster_size, ret,
                                    errp);
 }
@@ -187,7 +202,8 @@ static void bitmap_free(Co *co, Node *node, int64_t off, int64_t len)
 }
 
 /* The header speaks of this directory from now on; undone if it fails. */
-static int bitmap_dir_announce(Co *co, Node *node, int64_t off, size_t len)
+static int bitmap_dir_announce(Co *co, Node *node, int64_t off, size_t len,
+                               uint32_t nb)
 {
     Qcow2State *s = qcow2_state(node);
     Qcow2Exts old = s->ext;
@@ -195,7 +211,7 @@ static int bitmap_dir_announce(Co *co, Node *node, int64_t off, size_t len)
     int r;
 
     s->ext.have_bitmaps = len > 0;
-    s->ext.nb_bitmaps = qcow2_bitmaps(node)->stored->len;
+    s->ext.nb_bitmaps = nb;
     s->ext.bitmap_dir_offset = off;
     s->ext.bitmap_dir_size = len;
     if (len > 0) {
@@ -267,7 +283,8 @@ int qcow2_bitmap_dir_replace(Co *co, Node *node)
             return off;
         }
     }
-    r = bitmap_dir_announce(co, node, off, len);
+    r = bitmap_dir_announce(co, node, off, len,
+                            qcow2_bitmaps(node)->stored->len);
     if (r < 0) {
         return r;
     }
@@ -349,8 +366,12 @@ static bool bitmap_check_constraints(Node *node, int64_t length,
 
 static bool bitmap_check_room(Node *node, const char *name, Error **errp)
 {
+    const DirtyBitmap *bm = bitmap_find(node, name);
     int64_t len;
 
+    if (bm && bm->persistent) {
+        return true;            /* it is going to be replaced */
+    }
     if (bitmap_count_persistent(node, &len) >= QCOW2_MAX_BITMAPS) {
         error_setg(errp, "Maximum number of persistent bitmaps is already "
                    "reached");
@@ -473,6 +494,48 @@ static bool bitmap_remove(Co *co, Node *node, const char *name, Error **errp)
     return r >= 0;
 }
 
+/* Writes the directory that is left. What the damaged one and the bitmap refer
+ * to can't be trusted to be theirs: nothing is freed. */
+static bool bitmap_dir_rescue(Co *co, Node *node, const uint8_t *buf,
+                              size_t len, uint32_t nb, Error **errp)
+{
+    int64_t off = len ? bitmap_dir_write_new(co, node, buf, len) : 0;
+    int r = off < 0 ? off : bitmap_dir_announce(co, node, off, len, nb);
+
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to update bitmap extension");
+        return false;
+    }
+    warn_report("Some clusters may be leaked, run 'qemu-img check -r leaks' "
+                "on the image file to fix.");
+    return true;
+}
+
+static bool bitmap_remove_damaged(Co *co, Node *node, const char *name,
+                                  Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    size_t len = s->ext.bitmap_dir_size;
+    g_autofree uint8_t *buf = NULL;
+    int64_t left;
+
+    if (s->hdr.incompatible & (QCOW2_INCOMPAT_CORRUPT |
+                               QCOW2_INCOMPAT_DIRTY)) {
+        error_setg(errp, "Image is corrupt; repair it with 'qemu-img check "
+                   "-r all' first");
+        return false;
+    }
+    if (!bitmap_dir_read_bytes(co, node, &buf, errp)) {
+        return false;
+    }
+    if (!buf || !qcow2_bitmap_dir_cut(buf, &len, name, &left)) {
+        error_setg(errp, "Dirty bitmap '%s' not found", name);
+        return false;
+    }
+    return bitmap_dir_rescue(co, node, buf, len, left >= 0 ? left :
+                             MAX((int64_t)s->ext.nb_bitmaps - 1, 1), errp);
+}
+
 static bool bitmap_store(Co *co, Node *node, bool keep_in_use, Error **errp)
 {
     return qcow2_store_bitmaps(co, node, false, keep_in_use, errp);
@@ -481,6 +544,7 @@ static bool bitmap_store(Co *co, Node *node, bool keep_in_use, Error **errp)
 const BitmapStoreOps qcow2_bitmap_store_ops = {
     .can_store = bitmap_can_store,
     .remove = bitmap_remove,
+    .remove_damaged = bitmap_remove_damaged,
     .measure = bitmap_measure,
     .store = bitmap_store,
 };

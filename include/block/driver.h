@@ -100,6 +100,10 @@ typedef struct BitmapStoreOps {
                       int64_t granularity, Error **errp);
     /* Forgets it on disk, before it is released in memory. */
     bool (*remove)(Co *co, Node *node, const char *name, Error **errp);
+    /* The same in an image that can't be opened to be written because its
+     * bitmaps are damaged: opened with OPEN_CHECK. NULL: never needed. */
+    bool (*remove_damaged)(Co *co, Node *node, const char *name,
+                           Error **errp);
     /* Bytes that storing all persistent bitmaps may take. */
     int64_t (*measure)(Node *node);
     /* Stores all that changed; they stay marked in use if @keep_in_use. */

@@ -298,15 +298,50 @@ static int bitmap_act_all(Co *co, const BitmapArgs *a, Node *node, Node *from)
     return 0;
 }
 
-static int bitmap_run(Co *co, const BitmapArgs *a)
+/* ---- damaged images ---- */
+
+static bool bitmap_only_removes(const BitmapArgs *a)
 {
-    Root *root = img_open(co, &a->image);
+    for (guint i = 0; i < a->actions->len; i++) {
+        if (g_array_index(a->actions, BitmapAction, i).act != ACT_REMOVE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An image with damaged bitmaps can't be opened to be written, but those that
+ * can be named can be removed. False if that is not the matter. */
+static bool bitmap_rescue(Co *co, const BitmapArgs *a)
+{
+    ImgSource src = a->image;
+    const BitmapStoreOps *ops;
+    Error *err = NULL;
+    Root *root;
+    Node *node;
+    bool ok;
+
+    src.flags |= OPEN_CHECK;
+    root = img_try_open(co, &src, NULL);
+    if (!root) {
+        return false;
+    }
+    node = root_node(root);
+    ops = node->drv->bitmap_store;
+    ok = ops && ops->remove_damaged &&
+         ops->remove_damaged(co, node, a->bitmap, &err);
+    error_free(err);
+    root_free(co, root);
+    return ok;
+}
+
+/* ---- the command ---- */
+
+static int bitmap_run_open(Co *co, const BitmapArgs *a, Root *root)
+{
     Root *other = NULL;
     int ret = 1;
 
-    if (!root) {
-        return 1;
-    }
     if (a->other.name) {
         other = img_open(co, &a->other);
     }
@@ -315,6 +350,24 @@ static int bitmap_run(Co *co, const BitmapArgs *a)
                              root_node(other ? other : root));
     }
     root_free(co, other);
+    return ret;
+}
+
+static int bitmap_run(Co *co, const BitmapArgs *a)
+{
+    Error *err = NULL;
+    Root *root = img_try_open(co, &a->image, &err);
+    int ret;
+
+    if (!root) {
+        if (bitmap_only_removes(a) && bitmap_rescue(co, a)) {
+            error_free(err);
+            return 0;
+        }
+        error_report_err(err);
+        return 1;
+    }
+    ret = bitmap_run_open(co, a, root);
     root_free(co, root);
     return ret;
 }

@@ -205,21 +205,32 @@ bool img_check_source(bool image_opts, const char *format)
     return true;
 }
 
-Root *img_open(Co *co, const ImgSource *src)
+Root *img_try_open(Co *co, const ImgSource *src, Error **errp)
 {
-    Error *err = NULL;
+    ERRP_GUARD();
     Node *node = src->image_opts ?
-        open_image_opts(co, src->name, src->flags, &err) :
-        open_filename(co, src->name, src->format, NULL, src->flags, &err);
+        open_image_opts(co, src->name, src->flags, errp) :
+        open_filename(co, src->name, src->format, NULL, src->flags, errp);
     Root *root = NULL;
 
     if (node) {
-        root = tool_root_new(co, node, src->flags, src->alone, &err);
+        root = tool_root_new(co, node, src->flags, src->alone, errp);
     }
     if (!root) {
-        error_reportf_err(err, "Could not open '%s': ", src->name);
+        error_prepend(errp, "Could not open '%s': ", src->name);
         return NULL;
     }
     root->write_through = src->write_through;
+    return root;
+}
+
+Root *img_open(Co *co, const ImgSource *src)
+{
+    Error *err = NULL;
+    Root *root = img_try_open(co, src, &err);
+
+    if (!root) {
+        error_report_err(err);
+    }
     return root;
 }

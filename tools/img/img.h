@@ -77,7 +77,9 @@ typedef struct ImgSource {
 /* --image-opts and -f exclude each other; complains. */
 bool img_check_source(bool image_opts, const char *format);
 
-/* NULL after a complaint. root_free() closes it. */
+/* "Could not open 'x': ..." in @errp. root_free() closes it. */
+Root *img_try_open(Co *co, const ImgSource *src, Error **errp);
+/* NULL after a complaint. */
 Root *img_open(Co *co, const ImgSource *src);
 
 void img_print_snapshots(const SnapshotInfoList *list);
