@@ -21,7 +21,7 @@ typedef struct BitmapUndo {
     /* replace */
     int granularity_shift;
     BitmapState state;
-    bool persistent;
+    bool persistent, loaded, changed;
 } BitmapUndo;
 
 static BitmapUndo *bitmap_undo_new(DirtyBitmap *bm, Bitset *backup)
@@ -106,12 +106,42 @@ DirtyBitmap *bitmap_edit_create(Co *co, Transaction *tran, Node *node,
 
 /* ---- remove ---- */
 
+static bool bitmap_remove_stored(Co *co, DirtyBitmap *bm, Error **errp)
+{
+    const BitmapStoreOps *ops = bm->node->drv->bitmap_store;
+
+    return !ops || ops->remove(co, bm->node, bm->name, errp);
+}
+
+/* Where there is no way back. If the image can't be written any more, the
+ * bitmap stays in use there: only good for being removed. */
+static void bitmap_remove_stored_at_last(Co *co, DirtyBitmap *bm)
+{
+    Error *err = NULL;
+
+    if (!bitmap_remove_stored(co, bm, &err)) {
+        error_reportf_err(err, "Bitmap '%s' stays in the image: ", bm->name);
+    }
+}
+
+bool bitmap_delete(Co *co, DirtyBitmap *bm, Error **errp)
+{
+    if (bm->persistent && !bitmap_remove_stored(co, bm, errp)) {
+        return false;
+    }
+    bitmap_release(bm);
+    return true;
+}
+
 static void bitmap_remove_commit(Co *co, void *opaque)
 {
     Loop *home = co_loop(co);
     BitmapUndo *u = opaque;
 
     co_move(co, u->node->loop);
+    if (u->bm->persistent) {
+        bitmap_remove_stored_at_last(co, u->bm);
+    }
     bitmap_set_busy(u->bm, false);
     bitmap_release(u->bm);
     bitmap_undo_done(co, u, home);
@@ -124,9 +154,6 @@ static void bitmap_remove_abort(Co *co, void *opaque)
 
     co_move(co, u->node->loop);
     bitmap_set_busy(u->bm, false);
-    if (u->bm->persistent) {
-        u->bm->changed = true;      /* it has to be stored again */
-    }
     bitmap_undo_done(co, u, home);
 }
 
@@ -135,47 +162,41 @@ static const TransactionOps bitmap_remove_ops = {
     .abort = bitmap_remove_abort,
 };
 
-/* What is stored goes now, while it may fail. Its content is loaded first, so
- * that an undo can store it again; an inconsistent one has none. */
-static bool bitmap_remove_stored(Co *co, DirtyBitmap *bm, Error **errp)
+void bitmap_edit_remove(Transaction *tran, DirtyBitmap *bm)
 {
-    Node *node = bm->node;
-
-    if (!bm->persistent || !node->drv->bitmap_store) {
-        return true;
-    }
-    if (bm->state != BITMAP_INCONSISTENT && !bitmap_bits(co, bm, NULL)) {
-        /* It can't be read: no reason to keep it. */
-        bitmap_clear(co, bm, NULL, NULL);
-    }
-    return node->drv->bitmap_store->remove(co, node, bm->name, errp);
-}
-
-bool bitmap_edit_remove(Co *co, Transaction *tran, DirtyBitmap *bm,
-                        Error **errp)
-{
-    if (!bitmap_remove_stored(co, bm, errp)) {
-        return false;
-    }
     bitmap_set_busy(bm, true);
     tran_add(tran, &bitmap_remove_ops, bitmap_undo_new(bm, NULL));
-    return true;
 }
 
 /* ---- replace ---- */
 
-/* Another granularity and state, and other bits, which are handed over. */
-static void bitmap_become(DirtyBitmap *bm, int shift, BitmapState state,
-                          Bitset *bits)
+/* Another granularity and state, and other bits. The old ones are returned. */
+static Bitset *bitmap_become(DirtyBitmap *bm, int shift, BitmapState state,
+                             Bitset *bits)
 {
+    Bitset *old;
+
     bitmap_recorder_leave(bm);
-    bitset_free(bm->bits);
+    old = bm->bits;
     bm->bits = bits;
     bm->granularity_shift = shift;
     bm->state = state;
     bm->loaded = true;
     bm->changed = true;
     bitmap_recorder_enter(bm);
+    return old;
+}
+
+static void bitmap_replace_commit(Co *co, void *opaque)
+{
+    Loop *home = co_loop(co);
+    BitmapUndo *u = opaque;
+
+    co_move(co, u->node->loop);
+    if (u->persistent && !u->bm->persistent) {
+        bitmap_remove_stored_at_last(co, u->bm);
+    }
+    bitmap_undo_done(co, u, home);
 }
 
 static void bitmap_replace_abort(Co *co, void *opaque)
@@ -184,14 +205,16 @@ static void bitmap_replace_abort(Co *co, void *opaque)
     BitmapUndo *u = opaque;
 
     co_move(co, u->node->loop);
-    bitmap_become(u->bm, u->granularity_shift, u->state,
-                  g_steal_pointer(&u->backup));
-    u->bm->persistent = u->persistent;
+    bitset_free(bitmap_become(u->bm, u->granularity_shift, u->state,
+                              g_steal_pointer(&u->backup)));
+    bitmap_set_persistent(u->bm, u->persistent);
+    u->bm->loaded = u->loaded;
+    u->bm->changed = u->changed;
     bitmap_undo_done(co, u, home);
 }
 
 static const TransactionOps bitmap_replace_ops = {
-    .commit = bitmap_undo_commit,
+    .commit = bitmap_replace_commit,
     .abort = bitmap_replace_abort,
 };
 
@@ -202,24 +225,23 @@ bool bitmap_edit_replace(Co *co, Transaction *tran, DirtyBitmap *bm,
     int shift = __builtin_ctzll(granularity);
     BitmapUndo *u;
 
-    if (!bitmap_remove_stored(co, bm, errp)) {
-        return false;
-    }
-    bitmap_fold(bm);
-    u = bitmap_undo_new(bm, bitset_copy(bm->bits));
-    u->granularity_shift = bm->granularity_shift;
-    u->state = bm->state;
-    u->persistent = bm->persistent;
-    tran_add(tran, &bitmap_replace_ops, u);
-
-    bm->persistent = false;
-    bitmap_become(bm, shift, recording ? BITMAP_RECORDING : BITMAP_DISABLED,
-                  bitset_new(bitmap_nbits(bm->node->length, shift)));
     if (persistent &&
         !bitmap_storable(co, bm->node, bm->name, granularity, errp)) {
         return false;
     }
+    bitmap_fold(bm);
+    u = bitmap_undo_new(bm, NULL);
+    u->granularity_shift = bm->granularity_shift;
+    u->state = bm->state;
+    u->persistent = bm->persistent;
+    u->loaded = bm->loaded;
+    u->changed = bm->changed;
+    u->backup = bitmap_become(bm, shift, recording ? BITMAP_RECORDING
+                                                   : BITMAP_DISABLED,
+                              bitset_new(bitmap_nbits(bm->node->length,
+                                                      shift)));
     bitmap_set_persistent(bm, persistent);
+    tran_add(tran, &bitmap_replace_ops, u);
     return true;
 }
 

@@ -303,7 +303,8 @@ static Qcow2StoredBitmap *store_enter(Node *node, StoreJob *job, bool in_use,
         *replace = true;
         return NULL;
     }
-    *replace |= job->new_table;
+    *replace |= job->new_table ||
+                job->old->e->granularity_shift != b->e->granularity_shift;
     qcow2_bitmap_stored_swap(node, job->old, b);
     return b;
 }

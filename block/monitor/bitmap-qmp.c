@@ -98,7 +98,23 @@ bool bitmap_action_remove(Co *co, const BlockDirtyBitmap *arg,
     DirtyBitmap *bm = bitmap_action_begin(co, arg->node, arg->name,
                                           BITMAP_CHECK_BUSY | BITMAP_CHECK_RO,
                                           errp);
-    bool ok = bm && bitmap_edit_remove(co, tran, bm, errp);
+
+    if (bm) {
+        bitmap_edit_remove(tran, bm);
+    }
+    co_move(co, home);
+    return bm != NULL;
+}
+
+/* Unlike the action it can fail to write the image. */
+bool qmp_block_dirty_bitmap_remove(Co *co, BlockDirtyBitmap *arg,
+                                   Error **errp)
+{
+    Loop *home = co_loop(co);
+    DirtyBitmap *bm = bitmap_action_begin(co, arg->node, arg->name,
+                                          BITMAP_CHECK_BUSY | BITMAP_CHECK_RO,
+                                          errp);
+    bool ok = bm && bitmap_delete(co, bm, errp);
 
     co_move(co, home);
     return ok;
@@ -156,11 +172,13 @@ bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
                          Transaction *tran, Error **errp)
 {
     Loop *home = co_loop(co);
-    DirtyBitmap *dst = bitmap_action_begin(co, arg->node, arg->target,
-                                           BITMAP_CHECK_DEFAULT, errp);
+    DirtyBitmap *dst = bitmap_action_begin(co, arg->node, arg->target, 0,
+                                           errp);
     g_autoptr(Bitset) bits = dst ? bitmap_merge_gather(co, dst, arg, errp)
                                  : NULL;
-    bool ok = bits && bitmap_edit_merge(co, tran, dst, bits, errp);
+    /* QEMU looks at the sources before it looks at the target's state. */
+    bool ok = bits && bitmap_check(dst, BITMAP_CHECK_DEFAULT, errp) &&
+              bitmap_edit_merge(co, tran, dst, bits, errp);
 
     co_move(co, home);
     return ok;
@@ -172,8 +190,9 @@ static bool bitmap_action_record(Co *co, const BlockDirtyBitmap *arg,
                                  bool record, Transaction *tran, Error **errp)
 {
     Loop *home = co_loop(co);
+    /* QEMU does it in read-only images, too: it is stored later. */
     DirtyBitmap *bm = bitmap_action_begin(co, arg->node, arg->name,
-                                          BITMAP_CHECK_DEFAULT, errp);
+                                          BITMAP_CHECK_ALLOW_RO, errp);
 
     if (bm) {
         bitmap_edit_record(tran, bm, record);
@@ -206,7 +225,6 @@ bool bitmap_action_disable(Co *co, const BlockDirtyBitmap *arg,
     }
 
 BITMAP_COMMAND(add, BlockDirtyBitmapAdd)
-BITMAP_COMMAND(remove, BlockDirtyBitmap)
 BITMAP_COMMAND(clear, BlockDirtyBitmap)
 BITMAP_COMMAND(enable, BlockDirtyBitmap)
 BITMAP_COMMAND(disable, BlockDirtyBitmap)

@@ -148,8 +148,11 @@ DirtyBitmap *bitmap_edit_create(Co *co, Transaction *tran, Node *node,
                                 const char *name, int64_t granularity,
                                 bool persistent, bool recording,
                                 Error **errp);
-bool bitmap_edit_remove(Co *co, Transaction *tran, DirtyBitmap *bm,
-                        Error **errp);
+/* Nothing goes before the commit: an inconsistent bitmap could not be stored
+ * again. It is busy until then. */
+void bitmap_edit_remove(Transaction *tran, DirtyBitmap *bm);
+/* At once, and for good; also what is stored, which may fail. */
+bool bitmap_delete(Co *co, DirtyBitmap *bm, Error **errp);
 /* As if it were removed and made anew, in its place. Not of a busy one. */
 bool bitmap_edit_replace(Co *co, Transaction *tran, DirtyBitmap *bm,
                          int64_t granularity, bool persistent, bool recording,
