@@ -13,6 +13,7 @@
 #include "tools/tool.h"
 #include "util/json.h"
 #include "util/keyval.h"
+#include "util/secret.h"
 
 typedef struct CacheMode {
     const char *name;
@@ -66,7 +67,7 @@ bool tool_aio_mode(const char *mode)
 /* What is known of the schema's types makes sense in a daemon only. */
 static bool tool_object_is_usable(ObjectType type)
 {
-    return type != OBJECT_TYPE_IOTHREAD;
+    return type == OBJECT_TYPE_SECRET;
 }
 
 static void tool_list_objects(void)
@@ -77,6 +78,20 @@ static void tool_list_objects(void)
             printf("  %s\n", ObjectType_str(i));
         }
     }
+}
+
+static bool tool_add_secret(Co *co, const ObjectOptions *opts, Error **errp)
+{
+    const SecretProperties *p = &opts->u.secret;
+    SecretSource src = {
+        .data = p->data,
+        .file = p->file,
+        .base64 = p->has_format && p->format == QCRYPTO_SECRET_FORMAT_BASE64,
+        .keyid = p->keyid,
+        .iv = p->iv,
+    };
+
+    return secret_load(co, opts->id, &src, errp);
 }
 
 bool tool_add_object(Co *co, const char *arg, bool *help, Error **errp)
@@ -98,6 +113,9 @@ bool tool_add_object(Co *co, const char *arg, bool *help, Error **errp)
                                                        : QAPI_KEYVAL, errp);
     if (!opts) {
         return false;
+    }
+    if (opts->qom_type == OBJECT_TYPE_SECRET) {
+        return tool_add_secret(co, opts, errp);
     }
     error_setg(errp, "invalid object type: %s",
                ObjectType_str(opts->qom_type));
