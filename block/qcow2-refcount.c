@@ -175,6 +175,34 @@ int qcow2_refcount_get(Co *co, Node *node, int64_t index, uint64_t *ret)
     return 0;
 }
 
+int qcow2_refcount_end(Co *co, Node *node, int64_t index, int64_t *ret)
+{
+    Qcow2State *s = qcow2_state(node);
+    bool found = false;
+
+    while (index > 0 && !found) {
+        int64_t i = index - 1;
+        int64_t start = i >> s->refslice_bits << s->refslice_bits;
+        Qcow2Table *t;
+        int r = slice_get(co, node, i, &t);
+
+        if (r < 0) {
+            return r;
+        }
+        if (!t) {
+            index = i >> s->refblock_bits << s->refblock_bits;
+            continue;
+        }
+        while (index > start && slice_load(s, t, index - 1) == 0) {
+            index--;
+        }
+        found = index > start;
+        qcow2_cache_put(t);
+    }
+    *ret = index;
+    return 0;
+}
+
 /* ---- blocks ---- */
 
 static int block_fill_new(Co *co, Node *node, int64_t i, int64_t off,

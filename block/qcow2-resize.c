@@ -131,21 +131,11 @@ static void drop_l2_tables(Co *co, Node *node, int64_t first)
 static int64_t used_end(Co *co, Node *node, int64_t file_len)
 {
     Qcow2State *s = qcow2_state(node);
-    int64_t i = qcow2_size_to_clusters(s, file_len);
+    int64_t end;
+    int r = qcow2_refcount_end(co, node, qcow2_size_to_clusters(s, file_len),
+                               &end);
 
-    while (i > 0) {
-        uint64_t refs;
-        int r = qcow2_refcount_get(co, node, i - 1, &refs);
-
-        if (r < 0) {
-            return r;
-        }
-        if (refs) {
-            break;
-        }
-        i--;
-    }
-    return i << s->cluster_bits;
+    return r < 0 ? r : end << s->cluster_bits;
 }
 
 /* Cuts free clusters off the end of the file; keeps them on errors. */
