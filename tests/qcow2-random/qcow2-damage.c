@@ -281,6 +281,8 @@ static void use_image(Co *co, GRand *rand)
 
 typedef struct Test {
     int seed, images;
+    int slowest;                /* the seed that took longest, and how long */
+    int64_t slowest_ns;
 } Test;
 
 static void test_main(Co *co, void *arg)
@@ -290,6 +292,7 @@ static void test_main(Co *co, void *arg)
     control_lock(co);
     for (int i = 0; i < t->images; i++) {
         GRand *rand = g_rand_new_with_seed(t->seed + i);
+        int64_t start = clock_ns();
 
         snprintf(bail_out, sizeof(bail_out), "Bail out! an image takes "
                  "minutes: --seed %d --images 1\n", t->seed + i);
@@ -300,6 +303,10 @@ static void test_main(Co *co, void *arg)
         }
         use_image(co, rand);
         check_image(co, rand);
+        if (clock_ns() - start > t->slowest_ns) {
+            t->slowest_ns = clock_ns() - start;
+            t->slowest = t->seed + i;
+        }
         g_rand_free(rand);
     }
     control_unlock(co);
@@ -368,6 +375,7 @@ int main(int argc, char **argv)
     block_init();
     co_spawn(loop_main(), test_main, &t);
     loop_run(loop_main());
+    printf("# slowest: --seed %d, %.3f s\n", t.slowest, t.slowest_ns / 1e9);
     printf("ok 1 - %d damaged images\n", t.images);
     for (size_t i = 0; i < ARRAY_SIZE(sounds); i++) {
         g_free(sounds[i].data);

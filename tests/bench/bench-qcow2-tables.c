@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * How the size of a disk tells: random 4 KiB reads and writes over a fully
+ * mapped image of 1 TiB beside one of 10 GiB, at depth 1 and 32. "cold" is
+ * from the opening on, so that all tables have to be read. The images take turns,
+ * and the best turn of each counts; less than half the speed is an error.
+ *
+ * Usage: bench-qcow2-tables [DIR [OPS]]
+ *
+ * The images' clusters are mapped and not written (preallocation=metadata): a
+ * DIR in memory shows what the driver takes, and needs OPS x 128 KiB of it.
+ */
+#include "../unit/mem-driver.h"
+
+#include "block/create.h"
+#include "block/graph.h"
+#include "block/open.h"
+
+#define RW (PERM_CONSISTENT_READ | PERM_WRITE)
+#define LEN 4096
+#define TURNS 8
+#define SMALL (10 * GiB)
+#define LARGE (1024 * GiB)
+
+static const char *dir = "/dev/shm";
+static int ops = 20000;
+
+typedef struct Load {
+    Root *root;
+    int left;
+    bool write;
+} Load;
+
+/* One image and its best figures, operations a second. */
+typedef struct Image {
+    const char *name;
+    int64_t size;
+    Root *root;
+    double cold, read[2], write[2];
+} Image;
+
+static int one_worker(Co *co, void *arg)
+{
+    Load *l = arg;
+    g_autofree uint8_t *buf = g_malloc(LEN);
+    GRand *rand = g_rand_new_with_seed(l->left);
+    int64_t span = root_length(l->root) / LEN;
+
+    memset(buf, 0x5a, LEN);
+    while (l->left-- > 0) {
+        int64_t off = (int64_t)g_rand_int_range(rand, 0, span) * LEN;
+        int r = l->write ? root_pwrite(co, l->root, off, LEN, buf, 0) :
+                root_pread(co, l->root, off, LEN, buf);
+
+        g_assert(r == 0);
+    }
+    g_rand_free(rand);
+    return 0;
+}
+
+static double measure(Co *co, Root *root, int depth, bool write)
+{
+    Load l = { root, ops, write };
+    int64_t start = clock_ns();
+    CoGroup group;
+
+    co_group_init(&group, co_loop(co), depth);
+    for (int i = 0; i < depth; i++) {
+        co_group_start(co, &group, one_worker, &l);
+    }
+    co_group_wait(co, &group);
+    return ops * 1e9 / (clock_ns() - start);
+}
+
+static void open_image(Co *co, Image *im)
+{
+    g_autofree char *path = g_build_filename(dir, im->name, NULL);
+    Node *node;
+
+    create_image(co, path, "qcow2", NULL, NULL, "preallocation=metadata",
+                 im->size, false, true, &error_abort);
+    node = open_filename(co, path, "qcow2", NULL, OPEN_RDWR, &error_abort);
+    im->root = mem_root(co, node, RW);
+    node_unref(co, node);
+    im->cold = measure(co, im->root, 32, false);
+}
+
+static void measure_image(Co *co, Image *im)
+{
+    for (int i = 0; i < 2; i++) {
+        int depth = i ? 32 : 1;
+
+        im->read[i] = MAX(im->read[i], measure(co, im->root, depth, false));
+        im->write[i] = MAX(im->write[i], measure(co, im->root, depth, true));
+    }
+}
+
+static void close_image(Co *co, Image *im)
+{
+    g_autofree char *path = g_build_filename(dir, im->name, NULL);
+
+    root_free(co, im->root);
+    unlink(path);
+}
+
+/* Whether the larger one has at least half of the speed. */
+static bool show(const char *what, double small, double large)
+{
+    printf("%-16s %10.0f %10.0f  %5.2f\n", what, small, large, large / small);
+    return large >= small / 2;
+}
+
+static void bench(Co *co, void *arg)
+{
+    Image s = { "bench-small.qcow2", SMALL };
+    Image l = { "bench-large.qcow2", LARGE };
+    bool ok;
+
+    control_lock(co);
+    open_image(co, &s);
+    open_image(co, &l);
+    for (int i = 0; i < TURNS; i++) {
+        measure_image(co, &s);
+        measure_image(co, &l);
+    }
+    close_image(co, &s);
+    close_image(co, &l);
+    control_unlock(co);
+    printf("%-16s %10s %10s  ratio\n", "a second", "10 GiB", "1 TiB");
+    show("read 32, cold", s.cold, l.cold);
+    ok = show("read 1", s.read[0], l.read[0]);
+    ok &= show("write 1", s.write[0], l.write[0]);
+    ok &= show("read 32", s.read[1], l.read[1]);
+    ok &= show("write 32", s.write[1], l.write[1]);
+    if (!ok) {
+        printf("below half\n");
+        exit(1);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    dir = argc > 1 ? argv[1] : dir;
+    ops = argc > 2 ? atoi(argv[2]) : ops;
+    loop_init_main(&error_abort);
+    block_init();
+    printf("engine %s\n", loop_engine(loop_main()));
+    co_test_run(bench, NULL);
+    return 0;
+}
