@@ -276,13 +276,14 @@ static int walk_l1(Co *co, TableWalk *w)
 {
     Qcow2State *s = qcow2_state(w->c->node);
     uint32_t max = MAX(READ_RUN >> s->cluster_bits, 1);
-    g_autofree uint8_t *buf = g_malloc((int64_t)max << s->cluster_bits);
+    g_autofree uint8_t *buf = NULL;
     int r = 0;
 
     for (uint32_t i = 0; i < w->size && r >= 0;) {
         uint32_t n = walk_run(w, i, max);
 
         if (n) {
+            buf = buf ? buf : g_malloc((int64_t)max << s->cluster_bits);
             r = walk_tables(co, w, i, n, buf);
         } else if (w->l1[i]) {
             w->entry(co, w, i);
@@ -301,7 +302,9 @@ int qcow2_check_l1(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
     int r;
 
     c->lost |= !qcow2_check_refer(c, off, (int64_t)size * 8);
-    r = qcow2_read_table(co, c->node, off, size, &l1);
+    /* There may be many of these, all longer than the file. */
+    w.size = CLAMP(DIV_ROUND_UP(c->file_len - off, 8), 0, size);
+    r = qcow2_read_table(co, c->node, off, w.size, &l1);
     if (r < 0) {
         fprintf(stderr, "ERROR: I/O error in check_refcounts_l1\n");
         c->res->check_errors++;
