@@ -6,7 +6,9 @@
  *
  * A compressed write covers whole clusters (or the last one of the disk). Each
  * is compressed, gets its bytes behind those of the last one, is written, and
- * then linked; a cluster that does not get smaller is written plainly.
+ * then linked; a cluster that does not get smaller is written plainly. What the
+ * cluster had before is replaced: a backup that is compressed may go into an
+ * image that has been used, and be tried again after an error (QEMU says EIO).
  */
 #include "block/qcow2.h"
 #include "block/qcow2-codec.h"
