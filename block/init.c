@@ -17,6 +17,7 @@ static const BlockDriver *const drivers[] = {
     &null_co_driver,
     &raw_driver,
     &qcow2_driver,
+    &blkdebug_driver,
     &compress_driver,
     &copy_before_write_driver,
     &copy_on_read_driver,

@@ -169,19 +169,23 @@ static int io_align_read_ends(Co *co, Node *node, int64_t off, int64_t len,
     int ret;
 
     if (off != start || (last == start && off + len != start + align)) {
+        io_debug_event(co, node, BLKDBG_PWRITEV_RMW_HEAD);
         ret = io_align_read_block(co, node, start, head);
         if (ret < 0) {
             return ret;
         }
+        io_debug_event(co, node, BLKDBG_PWRITEV_RMW_AFTER_HEAD);
         if (last == start) {
             memcpy(tail, head, align);
         }
     }
     if (last != start && off + len != last + align) {
+        io_debug_event(co, node, BLKDBG_PWRITEV_RMW_TAIL);
         ret = io_align_read_block(co, node, last, tail);
         if (ret < 0) {
             return ret;
         }
+        io_debug_event(co, node, BLKDBG_PWRITEV_RMW_AFTER_TAIL);
     }
     return 0;
 }

@@ -66,8 +66,9 @@ int io_split_read(Co *co, Node *node, int64_t off, int64_t len,
     return 0;
 }
 
-int io_split_write(Co *co, Node *node, int64_t off, int64_t len,
-                   const IoVec *iov, int64_t iov_off, ReqFlags flags)
+static int io_split_write_pieces(Co *co, Node *node, int64_t off,
+                                 int64_t len, const IoVec *iov,
+                                 int64_t iov_off, ReqFlags flags)
 {
     int64_t max = node->limits.max_transfer;
 
@@ -89,6 +90,17 @@ int io_split_write(Co *co, Node *node, int64_t off, int64_t len,
     return 0;
 }
 
+int io_split_write(Co *co, Node *node, int64_t off, int64_t len,
+                   const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    int ret;
+
+    io_debug_event(co, node, BLKDBG_PWRITEV);
+    ret = io_split_write_pieces(co, node, off, len, iov, iov_off, flags);
+    io_debug_event(co, node, BLKDBG_PWRITEV_DONE);
+    return ret;
+}
+
 /* The first piece of [off, off + len): up to the next boundary, whole units,
  * or the rest. */
 static int64_t io_split_piece(int64_t off, int64_t len, int64_t align,
@@ -107,18 +119,18 @@ int io_split_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags)
     const BlockLimits *l = &node->limits;
     int64_t align = MAX(l->zero_alignment, l->request_alignment);
     int64_t max = io_split_max(l->max_zero, align);
+    int ret = 0;
 
-    while (len > 0) {
+    io_debug_event(co, node, BLKDBG_PWRITEV_ZERO);
+    while (len > 0 && ret >= 0) {
         int64_t n = io_split_piece(off, len, align, max);
-        int ret = io_emulate_zero(co, node, off, n, flags);
 
-        if (ret < 0) {
-            return ret;
-        }
+        ret = io_emulate_zero(co, node, off, n, flags);
         off += n;
         len -= n;
     }
-    return 0;
+    io_debug_event(co, node, BLKDBG_PWRITEV_DONE);
+    return ret;
 }
 
 int io_split_discard(Co *co, Node *node, int64_t off, int64_t len)

@@ -166,6 +166,10 @@ static int io_flush_node(Co *co, Node *node, bool needed)
     const BlockDriver *drv = node->drv;
     int first_error = 0;
 
+    if (node->file) {
+        io_debug_event(co, node->file->child, BLKDBG_FLUSH_TO_OS);
+        io_debug_event(co, node->file->child, BLKDBG_FLUSH_TO_DISK);
+    }
     if (node->flags & OPEN_NO_FLUSH) {
         first_error = drv->flush_to_os ? drv->flush_to_os(co, node) : 0;
     } else if (drv->flush && (needed || drv->kind != DRIVER_PROTOCOL)) {

@@ -75,7 +75,7 @@ static char *refresh_exact_name(const Node *node, const json_t *options)
         return open_file_name(node);
     }
     if (node->drv->kind == DRIVER_FILTER || !node->file ||
-        node->file->child->drv->kind != DRIVER_PROTOCOL ||
+        !node->file->child->drv->protocol ||
         !refresh_is_plain(node, options)) {
         return NULL;
     }

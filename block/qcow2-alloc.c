@@ -307,6 +307,7 @@ static int cow_read(Co *co, Node *node, int64_t off, int64_t len, uint8_t *buf)
         return 0;
     }
     iov_init_buf(&iov, buf, have);
+    qcow2_event(co, node, BLKDBG_COW_READ);
     return qcow2_read(co, node, off, have, &iov, 0, 0);
 }
 
@@ -399,9 +400,11 @@ static int alloc_write_data(Co *co, Node *node, const Qcow2Alloc *a,
     if (r < 0) {
         return r;
     }
+    qcow2_event(co, node, BLKDBG_WRITE_AIO);
     if (!c->head && !c->tail) {
         return io_write(co, s->data, host, len, iov, iov_off, flags);
     }
+    qcow2_event(co, node, BLKDBG_COW_WRITE);
     iov_init(&v, 4);
     add_part(&v, c, c->head_zero, 0, c->head);
     iov_concat(&v, iov, iov_off, end - off);

@@ -62,6 +62,7 @@ int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
     if (!src || !dst) {
         return -ENOMEM;
     }
+    qcow2_event(co, node, BLKDBG_READ_COMPRESSED);
     r = io_pread(co, node->file, off, src_len, src, 0);
     if (r < 0) {
         return r;
@@ -141,6 +142,7 @@ static int write_bytes(Co *co, Node *node, int64_t off, const void *buf,
     }
     r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, a.host, len, true);
     if (r >= 0) {
+        qcow2_event(co, node, BLKDBG_WRITE_COMPRESSED);
         r = io_pwrite(co, node->file, a.host, len, buf, 0);
     }
     if (r >= 0) {

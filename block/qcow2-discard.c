@@ -207,6 +207,7 @@ int qcow2_make_empty(Co *co, Node *node)
     int r = qcow2_write_prepare(co, node);
 
     if (r >= 0) {
+        qcow2_event(co, node, BLKDBG_EMPTY_IMAGE_PREPARE);
         r = qcow2_discard_range(co, node, 0, node->length,
                                 QCOW2_DISCARD_SNAPSHOT, true);
     }

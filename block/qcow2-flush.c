@@ -28,6 +28,9 @@ static int flush_in_order(Co *co, Node *node, bool durable)
         qcow2_dirty_undo(l1, s->l1_dirty);
         return r;
     }
+    if (l1) {
+        qcow2_event(co, node, BLKDBG_L1_UPDATE);
+    }
     r = qcow2_dirty_write(co, node, QCOW2_OL_ACTIVE_L1, s->hdr.l1_offset, l1,
                           s->l1_dirty);
     if (r >= 0 && !s->lazy_refcounts) {

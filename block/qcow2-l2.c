@@ -156,7 +156,11 @@ static int l2_make(Co *co, Node *node, int64_t off, int64_t old)
     r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, new, s->cluster_size,
                             false);
     if (r >= 0) {
+        qcow2_event(co, node, BLKDBG_L2_ALLOC_WRITE);
         r = qcow2_reserve_table(co, node, new);
+    }
+    if (r >= 0 && old) {
+        qcow2_event(co, node, BLKDBG_L2_ALLOC_COW_READ);
     }
     if (r >= 0) {
         r = l2_fill_new(co, node, new, old);
@@ -202,13 +206,16 @@ int qcow2_l2_get_mut(Co *co, Node *node, int64_t off, Qcow2Table **ret,
 static int l1_move(Co *co, Node *node, uint64_t *table, int64_t entries)
 {
     Qcow2State *s = qcow2_state(node);
-    int64_t off = qcow2_alloc_clusters(co, node, entries * 8);
     uint8_t field[12];
+    int64_t off;
     int r;
 
+    qcow2_event(co, node, BLKDBG_L1_GROW_ALLOC_TABLE);
+    off = qcow2_alloc_clusters(co, node, entries * 8);
     if (off < 0) {
         return off;
     }
+    qcow2_event(co, node, BLKDBG_L1_GROW_WRITE_TABLE);
     r = qcow2_write_table(co, node, QCOW2_OL_NONE, off, entries, table);
     if (r >= 0) {
         r = qcow2_refcount_barrier(co, node);
@@ -219,6 +226,7 @@ static int l1_move(Co *co, Node *node, uint64_t *table, int64_t entries)
     }
     stl_be_p(field, entries);
     stq_be_p(field + 4, off);
+    qcow2_event(co, node, BLKDBG_L1_GROW_ACTIVATE_TABLE);
     r = io_pwrite_sync(co, node->file, QCOW2_HDR_L1, sizeof(field), field, 0);
     if (r < 0) {
         /* Nobody knows which table the disk has now: neither is given back. */

@@ -31,6 +31,7 @@ static int read_backing(Co *co, Node *node, const ReadPart *p)
 
     if (node->backing && p->off < node->backing->child->length) {
         have = MIN(p->len, node->backing->child->length - p->off);
+        qcow2_event(co, node, BLKDBG_READ_BACKING_AIO);
         r = io_read(co, node->backing, p->off, have, p->iov, p->iov_off,
                     p->flags);
         if (r < 0) {
@@ -47,6 +48,7 @@ static int read_part(Co *co, const ReadPart *p)
 
     switch (p->map.type) {
     case QCOW2_MAP_NORMAL:
+        qcow2_event(co, p->node, BLKDBG_READ_AIO);
         return io_read(co, s->data, p->map.host, p->len, p->iov, p->iov_off,
                        p->flags);
     case QCOW2_MAP_ZERO:

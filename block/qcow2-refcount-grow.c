@@ -79,10 +79,12 @@ static int write_area(Co *co, Node *node, const NewTable *nt)
     if (r < 0) {
         return r;
     }
+    qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_WRITE_BLOCKS);
     r = io_pwrite(co, node->file, off, bytes, blocks, 0);
     if (r < 0) {
         return r;
     }
+    qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_WRITE_TABLE);
     r = qcow2_write_table(co, node, QCOW2_OL_NONE, off + bytes, nt->entries,
                           nt->table);
     return r < 0 ? r : io_flush(co, node->file->child);
@@ -95,6 +97,7 @@ static int write_header(Co *co, Node *node, const NewTable *nt)
 
     stq_be_p(field, (nt->first + nt->blocks) << s->cluster_bits);
     stl_be_p(field + 8, nt->clusters);
+    qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_SWITCH_TABLE);
     return io_pwrite_sync(co, node->file, QCOW2_HDR_REFTABLE, sizeof(field),
                           field, 0);
 }
@@ -141,8 +144,10 @@ int qcow2_reftable_grow(Co *co, Node *node, int64_t blocks)
     int64_t old_clusters = s->hdr.reftable_clusters;
     g_autofree uint64_t *table = NULL;
     NewTable nt = { 0 };
-    int r = plan(s, blocks, &nt);
+    int r;
 
+    qcow2_event(co, node, BLKDBG_REFTABLE_GROW);
+    r = plan(s, blocks, &nt);
     if (r < 0) {
         return r;
     }

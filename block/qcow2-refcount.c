@@ -28,6 +28,7 @@ bool qcow2_refcount_init(Co *co, Node *node, Error **errp)
 
     s->reftable_size = (int64_t)s->hdr.reftable_clusters <<
                        (s->cluster_bits - 3);
+    qcow2_event(co, node, BLKDBG_REFTABLE_LOAD);
     r = qcow2_read_table(co, node, s->hdr.reftable_offset, s->reftable_size,
                          &s->reftable);
     if (r < 0) {
@@ -237,11 +238,14 @@ int qcow2_refblock_new(Co *co, Node *node, int64_t i, int64_t off,
                                 s->cluster_size, false);
 
     if (r >= 0) {
+        qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC);
+        qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_WRITE);
         r = qcow2_reserve_table(co, node, off);
     }
     if (r < 0) {
         return r;
     }
+    qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_HOOKUP);
     r = block_fill_new(co, node, i, off, first, end);
     if (r < 0) {
         qcow2_cache_drop(co, s->refblock_cache, off, s->cluster_size);
@@ -403,8 +407,10 @@ int qcow2_refcount_add(Co *co, Node *node, int64_t off, int64_t len,
 void qcow2_free_clusters(Co *co, Node *node, int64_t off, int64_t len,
                          Qcow2DiscardType type)
 {
-    int r = qcow2_refcount_add(co, node, off, len, -1, type);
+    int r;
 
+    qcow2_event(co, node, BLKDBG_CLUSTER_FREE);
+    r = qcow2_refcount_add(co, node, off, len, -1, type);
     if (r < 0) {
         error_report("qcow2_free_clusters failed: %s", g_strerror(-r));
     }
@@ -565,11 +571,13 @@ int64_t qcow2_alloc_clusters(Co *co, Node *node, int64_t bytes)
 {
     int64_t n = qcow2_size_to_clusters(qcow2_state(node), bytes), got;
 
+    qcow2_event(co, node, BLKDBG_CLUSTER_ALLOC);
     return alloc_run(co, node, n, n, &got);
 }
 
 int64_t qcow2_alloc_some(Co *co, Node *node, int64_t n, int64_t *got)
 {
+    qcow2_event(co, node, BLKDBG_CLUSTER_ALLOC);
     return alloc_run(co, node, 1, n, got);
 }
 
@@ -623,6 +631,7 @@ int64_t qcow2_alloc_bytes(Co *co, Node *node, int64_t bytes)
     int64_t r;
 
     g_assert(bytes > 0 && bytes <= s->cluster_size);
+    qcow2_event(co, node, BLKDBG_CLUSTER_ALLOC_BYTES);
     r = bytes_fit(co, node, bytes, &fit, &spill);
     if (r < 0) {
         return r;
@@ -670,6 +679,9 @@ static int refcounts_write(Co *co, Node *node)
     if (r < 0) {
         qcow2_dirty_undo(links, s->reftable_dirty);
         return r;
+    }
+    if (links) {
+        qcow2_event(co, node, BLKDBG_REFTABLE_UPDATE);
     }
     return qcow2_dirty_write(co, node, QCOW2_OL_REFCOUNT_TABLE,
                              s->hdr.reftable_offset, links,

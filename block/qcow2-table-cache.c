@@ -309,6 +309,8 @@ int qcow2_cache_get(Co *co, Qcow2Cache *c, int64_t off, Qcow2Table **ret)
         return r;
     }
     if (r == 0) {
+        qcow2_event(co, c->node, c->section == QCOW2_OL_REFCOUNT_BLOCK
+                                 ? BLKDBG_REFBLOCK_LOAD : BLKDBG_L2_LOAD);
         r = io_pread(co, c->node->file, off, c->entry_size, t->data, 0);
         t->valid = r >= 0;
         co_queue_wake_all(&t->waiters);
@@ -347,7 +349,12 @@ static int cache_write_one(Co *co, void *arg)
     int r = qcow2_overlap_check(co, node, w->cache->section, w->off, w->len,
                                 false);
 
-    return r < 0 ? r : io_pwrite(co, node->file, w->off, w->len, w->data, 0);
+    if (r < 0) {
+        return r;
+    }
+    qcow2_event(co, node, w->cache->section == QCOW2_OL_REFCOUNT_BLOCK
+                          ? BLKDBG_REFBLOCK_UPDATE_PART : BLKDBG_L2_UPDATE);
+    return io_pwrite(co, node->file, w->off, w->len, w->data, 0);
 }
 
 /* Changed bytes, at the granularity in which the file is written. */

@@ -27,8 +27,11 @@ static int write_step(Co *co, Node *node, int64_t off, int64_t len,
     }
     *done = m.len;
     r = qcow2_overlap_check(co, node, QCOW2_OL_NONE, m.host, m.len, true);
-    return r < 0 ? r :
-           io_write(co, s->data, m.host, m.len, iov, iov_off, flags);
+    if (r < 0) {
+        return r;
+    }
+    qcow2_event(co, node, BLKDBG_WRITE_AIO);
+    return io_write(co, s->data, m.host, m.len, iov, iov_off, flags);
 }
 
 int qcow2_write_prepare(Co *co, Node *node)

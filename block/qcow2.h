@@ -169,6 +169,12 @@ static inline Qcow2State *qcow2_state(const Node *node)
     return node->state;
 }
 
+/* A moment that blkdebug below the image may have a rule for. */
+static inline void qcow2_event(Co *co, Node *node, BlkdebugEvent event)
+{
+    io_debug_event(co, node->file->child, event);
+}
+
 /* ---- arithmetic ---- */
 
 static inline int64_t qcow2_cluster_down(const Qcow2State *s, int64_t off)

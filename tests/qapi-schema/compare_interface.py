@@ -32,7 +32,7 @@ import sys
 # Where (a type of the reference, or command and member) -> what.
 MISSING = {
     # drivers
-    'T111': {'blkdebug', 'blklogwrites', 'blkverify', 'luks',
+    'T111': {'blklogwrites', 'blkverify', 'luks',
              'preallocate', 'quorum', 'rbd'},
     'T136': {'encrypt'},
     'T368': {'encrypt'},
