@@ -2,16 +2,42 @@
 /* Copyright (c) 2026 The project's contributors */
 /* qemu-nbd: serves one image over NBD. The parts are in tools/nbd/. */
 
+#include "monitor/object.h"
 #include "tools/nbd/nbd.h"
+#include "tools/tool.h"
 #include "util/daemonize.h"
 #include "util/program.h"
 
 static NbdArgs args;
 
+/* --object; false: that is all, with *@code. */
+static bool add_objects(Co *co, int *code)
+{
+    for (guint i = 0; i < args.objects->len; i++) {
+        Error *err = NULL;
+        bool help;
+
+        if (!tool_add_object(co, g_ptr_array_index(args.objects, i), &help,
+                             &err)) {
+            error_report_err(err);
+            *code = EXIT_FAILURE;
+            return false;
+        }
+        if (help) {
+            *code = EXIT_SUCCESS;
+            return false;
+        }
+    }
+    return true;
+}
+
 static int qemu_nbd(Co *co, int argc, char **argv)
 {
     int code;
 
+    if (!add_objects(co, &code)) {
+        return code;
+    }
     if (args.list) {
 #ifdef CONFIG_LIBNBD
         code = nbd_list(co, &args);
@@ -22,7 +48,9 @@ static int qemu_nbd(Co *co, int argc, char **argv)
     } else {
         code = nbd_serve(co, &args);
     }
+    object_del_all(co);
     g_ptr_array_free(args.bitmaps, true);
+    g_ptr_array_free(args.objects, true);
     return code;
 }
 

@@ -6,6 +6,7 @@
  * wait for it, and what becomes of requests meanwhile.
  *
  *     nbd-connect.c   one attempt: a socket, a handshake
+ *     nbd-tls.c       TLS below it
  *     nbd-client.c    requests, loss, return
  *     nbd.c           the block driver
  *
@@ -19,6 +20,7 @@
 #include "qapi/sock-addr.h"
 #include "util/co.h"
 #include "util/loop.h"
+#include "util/tls.h"
 
 /* ---- nbd-connect.c ---- */
 
@@ -27,6 +29,8 @@ typedef struct NbdTarget {
     SocketAddress *addr;
     char *export;               /* "" is the default export */
     char *context;              /* whose status is asked for */
+    TlsCreds *tls;              /* NULL: none */
+    char *hostname;             /* that the certificate must have; or NULL */
 } NbdTarget;
 void nbd_target_copy(NbdTarget *dst, const NbdTarget *src);
 void nbd_target_clear(NbdTarget *t);

@@ -8,6 +8,7 @@
 #include "util/osdep.h"
 
 #include "block/nbd-client.h"
+#include "block/nbd-tls.h"
 
 #include <poll.h>
 
@@ -17,6 +18,8 @@ void nbd_target_copy(NbdTarget *dst, const NbdTarget *src)
         .addr = SocketAddress_clone(src->addr),
         .export = g_strdup(src->export),
         .context = g_strdup(src->context),
+        .tls = src->tls ? tls_creds_ref(src->tls) : NULL,
+        .hostname = g_strdup(src->hostname),
     };
 }
 
@@ -25,6 +28,8 @@ void nbd_target_clear(NbdTarget *t)
     qapi_free_SocketAddress(t->addr);
     g_free(t->export);
     g_free(t->context);
+    tls_creds_unref(t->tls);
+    g_free(t->hostname);
 }
 
 int nbd_connect_pump(Co *co, struct nbd_handle *nbd)
@@ -170,6 +175,9 @@ struct nbd_handle *nbd_connect_once(Co *co, const NbdTarget *t, NbdInfo *info,
     Error *err = NULL;
     int fd = sock_connect(co, &addr, errp);
 
+    if (fd >= 0 && t->tls) {
+        fd = nbd_tls_start(co, fd, t->tls, t->hostname, errp);
+    }
     if (fd < 0) {
         return NULL;
     }

@@ -71,6 +71,11 @@ static BlockdevOptions *nbd_disk_parse_filename(const char *filename, Error **er
     if (*uri->export) {
         opts->u.nbd.export = g_steal_pointer(&uri->export);
     }
+    opts->u.nbd.has_tls = opts->u.nbd.tls = uri->tls;
+    opts->u.nbd.tls_certificates = g_steal_pointer(&uri->certificates);
+    opts->u.nbd.tls_psk_file = g_steal_pointer(&uri->psk_file);
+    opts->u.nbd.tls_hostname = g_steal_pointer(&uri->hostname);
+    opts->u.nbd.tls_username = g_steal_pointer(&uri->username);
     return opts;
 }
 
@@ -80,6 +85,9 @@ static char *nbd_disk_exact_name(const Node *node)
     const char *slash = o->export ? "/" : "";
     const char *export = o->export ? o->export : "";
 
+    if (o->has_tls && o->tls) {
+        return NULL;
+    }
     switch (o->server->type) {
     case SOCKET_ADDRESS_TYPE_UNIX:
         return g_strdup_printf("nbd+unix://%s%s?socket=%s", slash, export,
@@ -112,6 +120,36 @@ static bool nbd_check_offer(Node *node, const NbdTarget *t, Error **errp)
                                      "write permission", errp);
 }
 
+/* Credentials by name, or those that the options themselves describe. */
+static bool nbd_find_tls(Co *co, const BlockdevOptionsNbd *o, NbdTarget *t,
+                         Error **errp)
+{
+    TlsCredsSource src = {
+        .kind = o->tls_psk_file ? TLS_PSK : TLS_X509,
+        .verify_peer = true,
+        .sanity_check = true,
+        .dir = o->tls_certificates,
+        .psk_file = o->tls_psk_file,
+        .username = o->tls_username,
+    };
+    bool own = (o->has_tls && o->tls) || o->tls_certificates ||
+               o->tls_psk_file;
+
+    if (own && o->tls_creds) {
+        error_setg(errp, "'tls-creds' does not go with other credentials");
+        return false;
+    }
+    t->hostname = o->tls_hostname ? o->tls_hostname :
+                  o->server->type == SOCKET_ADDRESS_TYPE_INET
+                  ? o->server->u.inet.host : NULL;
+    if (o->tls_creds) {
+        t->tls = tls_creds_get(o->tls_creds, false, errp);
+    } else if (own) {
+        t->tls = tls_creds_new(co, &src, errp);
+    }
+    return t->tls || !(own || o->tls_creds);
+}
+
 static bool nbd_disk_open(Co *co, Node *node, OpenFlags flags, Error **errp)
 {
     const BlockdevOptionsNbd *o = &node->options->u.nbd;
@@ -127,9 +165,13 @@ static bool nbd_disk_open(Co *co, Node *node, OpenFlags flags, Error **errp)
         error_setg(errp, "export name too long to send to server");
         return false;
     }
+    if (!nbd_find_tls(co, o, &t, errp)) {
+        return false;
+    }
     s->depth = strcmp(t.context, ALLOCATION_DEPTH) == 0;
     s->client = nbd_client_new(&t, nbd_seconds(o->has_reconnect_delay,
                                                o->reconnect_delay));
+    tls_creds_unref(t.tls);
     if (!nbd_client_open(co, s->client, nbd_seconds(o->has_open_timeout,
                                                     o->open_timeout), errp) ||
         !nbd_check_offer(node, &t, errp)) {
@@ -431,7 +473,8 @@ static const ReopenOps nbd_reopen_ops = {
 
 /* Where a server is and what it is asked for; the rest is how. */
 static const char *const nbd_disk_content_options[] = {
-    "server", "export", "tls-creds", "tls-hostname", NULL
+    "server", "export", "tls-creds", "tls-hostname", "tls",
+    "tls-certificates", "tls-psk-file", "tls-username", NULL
 };
 
 static const CreateOption nbd_create_options[] = {
@@ -443,7 +486,9 @@ static const ImageOps nbd_image_ops = {
     .create_options = nbd_create_options,
 };
 
-static const char *const nbd_protocols[] = { "nbd+tcp", "nbd+unix", NULL };
+static const char *const nbd_protocols[] = {
+    "nbd+tcp", "nbd+unix", "nbds", "nbds+tcp", "nbds+unix", NULL
+};
 
 const BlockDriver nbd_driver = {
     .name = "nbd",

@@ -5,6 +5,7 @@
 #define MONITOR_OBJECT_INTERNAL_H
 
 #include "monitor/object.h"
+#include "util/json.h"
 
 typedef struct ObjectClass {
     const ObjectProperty *properties;
@@ -22,5 +23,14 @@ typedef struct ObjectClass {
 } ObjectClass;
 
 extern const ObjectClass throttle_group_class;
+extern const ObjectClass tls_creds_anon_class;
+extern const ObjectClass tls_creds_psk_class;
+extern const ObjectClass tls_creds_x509_class;
+extern const ObjectClass authz_list_class;
+extern const ObjectClass authz_listfile_class;
+extern const ObjectClass authz_simple_class;
+
+/* The text of a property, or NULL if nobody has given one. */
+const char *object_value_str(const json_t *values, const char *key);
 
 #endif

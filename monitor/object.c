@@ -150,7 +150,7 @@ static bool object_check_secret(const json_t *values, Error **errp)
     return true;
 }
 
-static const char *secret_value(const json_t *values, const char *key)
+const char *object_value_str(const json_t *values, const char *key)
 {
     return json_get_string(json_object_get(values, key));
 }
@@ -159,11 +159,11 @@ static bool object_apply_secret(Co *co, Object *obj, const json_t *values,
                                 bool first, Error **errp)
 {
     SecretSource src = {
-        .data = secret_value(values, "data"),
-        .file = secret_value(values, "file"),
-        .keyid = secret_value(values, "keyid"),
-        .iv = secret_value(values, "iv"),
-        .base64 = g_str_equal(secret_value(values, "format"), "base64"),
+        .data = object_value_str(values, "data"),
+        .file = object_value_str(values, "file"),
+        .keyid = object_value_str(values, "keyid"),
+        .iv = object_value_str(values, "iv"),
+        .base64 = g_str_equal(object_value_str(values, "format"), "base64"),
     };
     Object *key = src.keyid ? object_find(src.keyid) : NULL;
 
@@ -198,10 +198,16 @@ static const ObjectClass secret_class = {
 };
 
 static const ObjectClass *const classes[OBJECT_TYPE__MAX] = {
+    [OBJECT_TYPE_AUTHZ_LIST] = &authz_list_class,
+    [OBJECT_TYPE_AUTHZ_LISTFILE] = &authz_listfile_class,
+    [OBJECT_TYPE_AUTHZ_SIMPLE] = &authz_simple_class,
     [OBJECT_TYPE_IOTHREAD] = &iothread_class,
     [OBJECT_TYPE_MAIN_LOOP] = &main_loop_class,
     [OBJECT_TYPE_SECRET] = &secret_class,
     [OBJECT_TYPE_THROTTLE_GROUP] = &throttle_group_class,
+    [OBJECT_TYPE_TLS_CREDS_ANON] = &tls_creds_anon_class,
+    [OBJECT_TYPE_TLS_CREDS_PSK] = &tls_creds_psk_class,
+    [OBJECT_TYPE_TLS_CREDS_X509] = &tls_creds_x509_class,
 };
 
 const ObjectProperty *object_properties(ObjectType type)
@@ -363,20 +369,19 @@ json_t *object_get(const Object *obj, const char *property)
 static bool object_check_type(const json_t *old, const char *property,
                               const json_t *value, Error **errp)
 {
-    bool number = json_qtype(old) == JSON_T_NUMBER;
+    JsonType type = json_qtype(old);
     int64_t n;
+    bool ok = type == JSON_T_NUMBER ? json_get_int64(value, &n) :
+              type == JSON_T_BOOL || type == JSON_T_ARRAY
+              ? json_qtype(value) == type : json_qtype(value) == JSON_T_STRING;
 
-    if (number && !json_get_int64(value, &n)) {
-        error_setg(errp, "Invalid parameter type for '%s', expected: integer",
-                   property);
-        return false;
+    if (!ok) {
+        error_setg(errp, "Invalid parameter type for '%s', expected: %s",
+                   property, type == JSON_T_NUMBER ? "integer" :
+                   type == JSON_T_BOOL ? "boolean" :
+                   type == JSON_T_ARRAY ? "array" : "string");
     }
-    if (!number && json_qtype(value) != JSON_T_STRING) {
-        error_setg(errp, "Invalid parameter type for '%s', expected: string",
-                   property);
-        return false;
-    }
-    return true;
+    return ok;
 }
 
 static bool object_put(const Object *obj, json_t *values,

@@ -34,6 +34,10 @@ typedef struct QomType {
 } QomType;
 
 static const QomType types[] = {
+    { "authz", "object", .abstract = true, .user_creatable = true },
+    { "authz-list", "authz", .user_creatable = true },
+    { "authz-listfile", "authz", .user_creatable = true },
+    { "authz-simple", "authz", .user_creatable = true },
     { "chardev", "object", .abstract = true },
     { "chardev-fd", "chardev", .abstract = true },
     { "chardev-socket", "chardev" },
@@ -46,6 +50,10 @@ static const QomType types[] = {
     { "secret", "secret_common", .user_creatable = true },
     { "secret_common", "object", .abstract = true, .user_creatable = true },
     { "throttle-group", "object", .user_creatable = true },
+    { "tls-creds", "object", .abstract = true, .user_creatable = true },
+    { "tls-creds-anon", "tls-creds", .user_creatable = true },
+    { "tls-creds-psk", "tls-creds", .user_creatable = true },
+    { "tls-creds-x509", "tls-creds", .user_creatable = true },
     { "user-creatable", "interface", .abstract = true,
       .user_creatable = true },
 };

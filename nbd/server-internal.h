@@ -33,6 +33,7 @@ typedef struct NbdReq NbdReq;
 struct NbdServer {
     char *id;
     NbdServerSettings set;
+    char *authz;                /* what set.tls_authz points to */
     GPtrArray *exports;         /* of NbdExport: those that clients may find */
     unsigned exports_alive;     /* with those that are shutting down */
     GPtrArray *conns;           /* of NbdConn */

@@ -9,6 +9,7 @@
  */
 
 #include "nbd/server-internal.h"
+#include "util/authz.h"
 
 /* Far above anything sensible: names and queries are up to 4 KiB each. */
 #define OPT_DATA_MAX (1 * MiB)
@@ -348,13 +349,37 @@ static OptResult opt_set_meta(Co *co, NbdConn *conn, NbdCursor *data)
     return meta_context(co, conn, NBD_OPT_SET_META_CONTEXT, data);
 }
 
+/* Whether the peer that the TLS handshake has shown may come in. */
+static bool tls_peer_allowed(Co *co, NbdConn *conn)
+{
+    const char *authz = conn->server->set.tls_authz;
+    g_autofree char *peer = channel_tls_peer(conn->ch);
+
+    return !authz || (peer && authz_check(co, authz, peer, NULL) == 1);
+}
+
 static OptResult opt_starttls(Co *co, NbdConn *conn, NbdCursor *data)
 {
-    return reply_err(co, conn, NBD_OPT_STARTTLS,
-                     data->left ? NBD_REP_ERR_INVALID : NBD_REP_ERR_POLICY,
-                     "%s", data->left
-                     ? "option 'starttls' should have zero length"
-                     : "TLS not configured");
+    TlsCreds *tls = conn->server->set.tls;
+
+    if (data->left) {
+        return reply_err(co, conn, NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID,
+                         "option 'starttls' should have zero length");
+    }
+    if (channel_is_tls(conn->ch)) {
+        return reply_err(co, conn, NBD_OPT_STARTTLS, NBD_REP_ERR_INVALID,
+                         "TLS already enabled");
+    }
+    if (!tls) {
+        return reply_err(co, conn, NBD_OPT_STARTTLS, NBD_REP_ERR_POLICY,
+                         "TLS not configured");
+    }
+    if (reply_ack(co, conn, NBD_OPT_STARTTLS) != OPT_GO_ON ||
+        !channel_start_tls(co, conn->ch, tls, NULL, NULL) ||
+        !tls_peer_allowed(co, conn)) {
+        return OPT_END;
+    }
+    return OPT_GO_ON;
 }
 
 typedef OptResult OptHandler(Co *co, NbdConn *conn, NbdCursor *data);
@@ -391,6 +416,14 @@ static OptResult handle_option(Co *co, NbdConn *conn)
     }
     if (!conn->fixed && opt.option != NBD_OPT_EXPORT_NAME) {
         return OPT_END;
+    }
+    if (conn->server->set.tls && !channel_is_tls(conn->ch) &&
+        opt.option != NBD_OPT_STARTTLS && opt.option != NBD_OPT_ABORT) {
+        return opt.option == NBD_OPT_EXPORT_NAME
+               ? OPT_END
+               : reply_err(co, conn, opt.option, NBD_REP_ERR_TLS_REQD,
+                           "Option 0x%" PRIx32 " not permitted before TLS",
+                           opt.option);
     }
     if (opt.option >= ARRAY_SIZE(opt_handlers) || !opt_handlers[opt.option]) {
         return reply_err(co, conn, opt.option, NBD_REP_ERR_UNSUP,

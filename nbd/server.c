@@ -169,6 +169,8 @@ NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings)
     g_assert(!nbd_server_find(id));
     server->id = g_strdup(id);
     server->set = *settings;
+    server->set.tls = settings->tls ? tls_creds_ref(settings->tls) : NULL;
+    server->set.tls_authz = server->authz = g_strdup(settings->tls_authz);
     server->exports = g_ptr_array_new();
     server->conns = g_ptr_array_new();
     server->listeners = g_array_new(false, false, sizeof(int));
@@ -234,6 +236,8 @@ static void server_free(NbdServer *server)
     g_ptr_array_free(server->conns, true);
     g_array_free(server->listeners, true);
     g_ptr_array_free(server->accepting, true);
+    tls_creds_unref(server->set.tls);
+    g_free(server->authz);
     g_free(server->id);
     g_free(server);
 }

@@ -10,10 +10,10 @@
  */
 #include "util/osdep.h"
 
+#include "monitor/object.h"
 #include "tools/tool.h"
 #include "util/json.h"
 #include "util/keyval.h"
-#include "util/secret.h"
 
 typedef struct CacheMode {
     const char *name;
@@ -67,7 +67,8 @@ bool tool_aio_mode(const char *mode)
 /* What is known of the schema's types makes sense in a daemon only. */
 static bool tool_object_is_usable(ObjectType type)
 {
-    return type == OBJECT_TYPE_SECRET;
+    return type != OBJECT_TYPE_IOTHREAD && type != OBJECT_TYPE_MAIN_LOOP &&
+           type != OBJECT_TYPE_THROTTLE_GROUP;
 }
 
 static void tool_list_objects(void)
@@ -78,20 +79,6 @@ static void tool_list_objects(void)
             printf("  %s\n", ObjectType_str(i));
         }
     }
-}
-
-static bool tool_add_secret(Co *co, const ObjectOptions *opts, Error **errp)
-{
-    const SecretProperties *p = &opts->u.secret;
-    SecretSource src = {
-        .data = p->data,
-        .file = p->file,
-        .base64 = p->has_format && p->format == QCRYPTO_SECRET_FORMAT_BASE64,
-        .keyid = p->keyid,
-        .iv = p->iv,
-    };
-
-    return secret_load(co, opts->id, &src, errp);
 }
 
 bool tool_add_object(Co *co, const char *arg, bool *help, Error **errp)
@@ -114,12 +101,12 @@ bool tool_add_object(Co *co, const char *arg, bool *help, Error **errp)
     if (!opts) {
         return false;
     }
-    if (opts->qom_type == OBJECT_TYPE_SECRET) {
-        return tool_add_secret(co, opts, errp);
+    if (!tool_object_is_usable(opts->qom_type)) {
+        error_setg(errp, "invalid object type: %s",
+                   ObjectType_str(opts->qom_type));
+        return false;
     }
-    error_setg(errp, "invalid object type: %s",
-               ObjectType_str(opts->qom_type));
-    return false;
+    return object_add(co, opts, errp);
 }
 
 /* ---- roots ---- */

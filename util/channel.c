@@ -91,6 +91,11 @@ void channel_push_layer(Channel *ch, const ChannelLayer *ops, void *layer)
     ch->layer = layer;
 }
 
+void *channel_layer(const Channel *ch, const ChannelLayer *ops)
+{
+    return ch->ops == ops ? ch->layer : NULL;
+}
+
 void channel_shutdown(Channel *ch)
 {
     if (channel_is_socket(ch)) {

@@ -3,7 +3,8 @@
 /*
  * NBD exports by name. GLib takes URIs apart; what remains here is which parts
  * NBD allows: a Unix URI has a socket and no server, a TCP URI has a server and
- * no query. Of the path the first slash is no part of the export's name.
+ * no socket; with TLS the query also says which credentials. Of the path the first
+ * slash is no part of the export's name.
  */
 #include "util/uri.h"
 
@@ -14,7 +15,10 @@ bool uri_is_nbd(const char *name)
 {
     return g_str_has_prefix(name, "nbd:") ||
            g_str_has_prefix(name, "nbd+tcp:") ||
-           g_str_has_prefix(name, "nbd+unix:");
+           g_str_has_prefix(name, "nbd+unix:") ||
+           g_str_has_prefix(name, "nbds:") ||
+           g_str_has_prefix(name, "nbds+tcp:") ||
+           g_str_has_prefix(name, "nbds+unix:");
 }
 
 void uri_free_nbd(NbdUri *uri)
@@ -24,20 +28,44 @@ void uri_free_nbd(NbdUri *uri)
         g_free(uri->host);
         g_free(uri->port);
         g_free(uri->export);
+        g_free(uri->certificates);
+        g_free(uri->psk_file);
+        g_free(uri->hostname);
+        g_free(uri->username);
         g_free(uri);
     }
 }
 
-/* The value of the query's only parameter, which must be "socket". */
-static char *uri_socket(const char *query)
+/* Where the value of a query's parameter goes; NULL: there is no such one. */
+static char **uri_parameter(NbdUri *ret, const char *name)
 {
-    g_autoptr(GHashTable) params = NULL;
-
-    if (!query || strpbrk(query, "&;")) {
-        return NULL;
+    if (!strcmp(name, "socket")) {
+        return &ret->socket;
     }
-    params = g_uri_parse_params(query, -1, "&;", G_URI_PARAMS_NONE, NULL);
-    return params ? g_strdup(g_hash_table_lookup(params, "socket")) : NULL;
+    return !ret->tls ? NULL :
+           !strcmp(name, "tls-certificates") ? &ret->certificates :
+           !strcmp(name, "tls-psk-file") ? &ret->psk_file :
+           !strcmp(name, "tls-hostname") ? &ret->hostname : NULL;
+}
+
+/* Each parameter once, and none that is not known. */
+static bool uri_take_query(NbdUri *ret, const char *query)
+{
+    g_auto(GStrv) parts = g_strsplit_set(query ? query : "", "&;", -1);
+
+    for (char **p = parts; *p && query; p++) {
+        g_auto(GStrv) pair = g_strsplit(*p, "=", 2);
+        char **to = pair[0] && pair[1] ? uri_parameter(ret, pair[0]) : NULL;
+
+        if (!to || *to) {
+            return false;
+        }
+        *to = g_uri_unescape_string(pair[1], NULL);
+        if (!*to) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* False if the parts do not make an NBD address. */
@@ -48,13 +76,17 @@ static bool uri_take_address(NbdUri *ret, GUri *uri)
     bool has_host = host && *host;
     int port = g_uri_get_port(uri);
 
-    if (!strcmp(scheme, "nbd+unix")) {
-        ret->socket = uri_socket(g_uri_get_query(uri));
+    ret->tls = g_str_has_prefix(scheme, "nbds");
+    ret->username = ret->tls ? g_strdup(g_uri_get_userinfo(uri)) : NULL;
+    if (!uri_take_query(ret, g_uri_get_query(uri))) {
+        return false;
+    }
+    if (g_str_has_suffix(scheme, "+unix")) {
         return ret->socket && !has_host && port == -1;
     }
     ret->host = g_strdup(host);
     ret->port = g_strdup_printf("%d", port > 0 ? port : NBD_DEFAULT_PORT);
-    return has_host && !g_uri_get_query(uri);
+    return has_host && !ret->socket;
 }
 
 static NbdUri *uri_parse_standard(const char *name, Error **errp)

@@ -15,6 +15,7 @@
 bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
                            const SockAddr *addr, Error **errp)
 {
+    g_autoptr(TlsCreds) tls = NULL;
     NbdServerSettings set = {
         .handshake_max_seconds = opts->has_handshake_max_seconds
                                  ? opts->handshake_max_seconds
@@ -27,14 +28,18 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
         error_setg(errp, "NBD server already running");
         return false;
     }
-    if (opts->tls_creds) {
-        error_setg(errp, "No TLS credentials with id '%s'", opts->tls_creds);
-        return false;
-    }
-    if (opts->tls_authz) {
+    if (opts->tls_authz && !opts->tls_creds) {
         error_setg(errp, "TLS authorization requires TLS credentials");
         return false;
     }
+    if (opts->tls_creds) {
+        tls = tls_creds_get(opts->tls_creds, true, errp);
+        if (!tls) {
+            return false;
+        }
+    }
+    set.tls = tls;
+    set.tls_authz = opts->tls_authz;
     return nbd_server_start(co, NBD_SERVER_DEFAULT, addr, &set, errp);
 }
 

@@ -8,13 +8,16 @@
 #define NBD_SERVER_H
 
 #include "block/export.h"
-#include "util/channel.h"
+#include "util/tls.h"
 
 typedef struct NbdServer NbdServer;
 
 typedef struct NbdServerSettings {
     int handshake_max_seconds;      /* 0: no limit */
     unsigned max_connections;       /* 0: no limit */
+    TlsCreds *tls;                  /* every client has to use it; NULL: none
+                                     * can. The server takes a reference */
+    const char *tls_authz;          /* who may come in (util/authz.h); NULL */
     /* A connection has ended; @served: it got as far as transmission.
      * Optional: for programs that end with their last client. */
     void (*connection_gone)(NbdServer *server, bool served, void *opaque);

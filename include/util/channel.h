@@ -49,6 +49,8 @@ typedef struct ChannelLayer {
 } ChannelLayer;
 /* Owns @layer from now on. */
 void channel_push_layer(Channel *ch, const ChannelLayer *ops, void *layer);
+/* The layer, if it is one of @ops, or NULL. */
+void *channel_layer(const Channel *ch, const ChannelLayer *ops);
 /* What a layer itself reads and writes with. */
 ssize_t channel_raw_read(Co *co, Channel *ch, void *buf, size_t len);
 ssize_t channel_raw_writev(Co *co, Channel *ch, const struct iovec *iov,

@@ -6,6 +6,8 @@
  *
  *     nbd://HOST[:PORT][/EXPORT]       nbd+tcp:// is the same
  *     nbd+unix:///[EXPORT]?socket=PATH
+ *     nbds://[USER@]HOST[:PORT][/EXPORT][?tls-certificates=DIR]
+ *     nbds+unix://[USER@]/[EXPORT]?socket=PATH[&tls-psk-file=FILE]
  *     nbd:HOST:PORT[:exportname=EXPORT]
  *     nbd:unix:PATH[:exportname=EXPORT]
  */
@@ -19,6 +21,11 @@ typedef struct NbdUri {
     char *host;
     char *port;             /* a number, or in the older form a service */
     char *export;           /* "" is the default export */
+    bool tls;               /* nbds: and the following, each NULL if unset */
+    char *certificates;     /* a folder */
+    char *psk_file;
+    char *hostname;         /* of the certificate */
+    char *username;         /* of the key */
 } NbdUri;
 
 /* "nbd:" or one of the schemes above, whatever follows. */

@@ -8,7 +8,7 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3
     libzstd-dev libisal-dev libdeflate-dev libnbd-dev
     libpixman-1-dev libpng-dev"
 TEST_PACKAGES="clang libclang-rt-14-dev qemu-utils qemu-system-common
-    qemu-system-x86 libnbd-bin python3-libnbd nbdkit fio valgrind zstd tar
+    qemu-system-x86 libnbd-bin gnutls-bin python3-libnbd nbdkit fio valgrind zstd tar
     procps util-linux e2fsprogs git"
 
 # Installs those of the named packages that are missing.

@@ -42,9 +42,7 @@ MISSING = {
     'block-export-add type': {'fuse', 'vhost-user-blk', 'vduse-blk'},
     'T66 type': {'fuse', 'vhost-user-blk', 'vduse-blk'},
     # objects
-    'T176': {'authz-list', 'authz-listfile', 'authz-simple',
-             'secret_keyring', 'tls-creds-anon',
-             'tls-creds-psk', 'tls-creds-x509'},
+    'T176': {'secret_keyring'},
     # actions of transactions
     'T287': {'blockdev-snapshot-internal-sync', 'drive-backup'},
 }

@@ -54,6 +54,27 @@ static void test_unix(void)
     check_unix("nbd+unix:///?socket=%2fs%20x%26", "/s x&", "");
 }
 
+static void test_tls(void)
+{
+    g_autoptr(NbdUri) tcp = uri_parse_nbd(
+        "nbds://me@h:1/x?tls-certificates=%2Fd&tls-hostname=n", &error_abort);
+    g_autoptr(NbdUri) un = uri_parse_nbd(
+        "nbds+unix://me@/x?socket=/s&tls-psk-file=/k", &error_abort);
+
+    g_assert_true(tcp->tls && un->tls);
+    g_assert_cmpstr(tcp->host, ==, "h");
+    g_assert_cmpstr(tcp->username, ==, "me");
+    g_assert_cmpstr(tcp->certificates, ==, "/d");
+    g_assert_cmpstr(tcp->hostname, ==, "n");
+    g_assert_cmpstr(un->socket, ==, "/s");
+    g_assert_cmpstr(un->psk_file, ==, "/k");
+    g_assert_cmpstr(un->export, ==, "x");
+    check_bad("nbd://h/x?tls-certificates=/d", "No valid URL specified");
+    check_bad("nbds://h/x?tls-psk-file=/d&tls-psk-file=/d",
+              "No valid URL specified");
+    check_bad("nbds://h/x?other=1", "No valid URL specified");
+}
+
 static void test_older(void)
 {
     check_tcp("nbd:localhost:1", "localhost", "1", "");
@@ -96,7 +117,8 @@ static void test_is_nbd(void)
     g_assert_true(uri_is_nbd("nbd+tcp://x"));
     g_assert_true(uri_is_nbd("nbd+unix://x"));
     g_assert_false(uri_is_nbd("NBD://x"));
-    g_assert_false(uri_is_nbd("nbds://x"));
+    g_assert_true(uri_is_nbd("nbds://x"));
+    g_assert_false(uri_is_nbd("nbdx://x"));
     g_assert_false(uri_is_nbd("nbd"));
     g_assert_false(uri_is_nbd("./nbd:"));
 }
@@ -106,6 +128,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/uri/tcp", test_tcp);
     g_test_add_func("/uri/unix", test_unix);
+    g_test_add_func("/uri/tls", test_tls);
     g_test_add_func("/uri/older", test_older);
     g_test_add_func("/uri/bad", test_bad);
     g_test_add_func("/uri/is-nbd", test_is_nbd);

@@ -13,7 +13,7 @@
 
 enum {
     OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_DETECT_ZEROES, OPT_OBJECT,
-    OPT_TLS_CREDS, OPT_TLS_AUTHZ, OPT_IMAGE_OPTS, OPT_FORK, OPT_PID_FILE,
+    OPT_TLS_CREDS, OPT_TLS_AUTHZ, OPT_TLS_HOSTNAME, OPT_IMAGE_OPTS, OPT_FORK, OPT_PID_FILE,
     OPT_SELINUX,
 };
 
@@ -37,6 +37,7 @@ static const struct option long_options[] = {
     { "object", required_argument, NULL, OPT_OBJECT },
     { "tls-creds", required_argument, NULL, OPT_TLS_CREDS },
     { "tls-authz", required_argument, NULL, OPT_TLS_AUTHZ },
+    { "tls-hostname", required_argument, NULL, OPT_TLS_HOSTNAME },
     { "trace", required_argument, NULL, 'T' },
     { "fork", no_argument, NULL, OPT_FORK },
     { "pid-file", required_argument, NULL, OPT_PID_FILE },
@@ -82,6 +83,10 @@ static const char help_text[] =
 "In general:\n"
 "  -L, --list                list the exports of another server\n"
 "  -T, --trace OPTIONS       accepted for compatibility\n"
+"  --object TYPE,id=ID,...   make credentials, rules or secrets for the following\n"
+"  --tls-creds=ID            TLS with these credentials\n"
+"  --tls-authz=ID            which clients may come in, by their certificates\n"
+"  --tls-hostname=NAME       the name in the certificate of a listed server\n"
 "  --fork                    go into the background once the server listens\n"
 "  --pid-file=PATH           write the process id there\n"
 "\n"
@@ -259,12 +264,17 @@ static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
         a->pid_file = value;
         break;
     case OPT_TLS_CREDS:
-        die("Failed to get TLS creds: No TLS credentials with id '%s'",
-            value);
+        a->tls_creds = value;
+        break;
     case OPT_TLS_AUTHZ:
-        die("TLS authorization is incompatible with no TLS credentials");
+        a->tls_authz = value;
+        break;
+    case OPT_TLS_HOSTNAME:
+        a->tls_hostname = value;
+        break;
     case OPT_OBJECT:
-        die("--object: no type of object is of use to qemu-nbd");
+        g_ptr_array_add(a->objects, value);
+        break;
     case OPT_SELINUX:
         die("SELinux support was not compiled in");
     default:
@@ -308,7 +318,8 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
     const char *disconnect = NULL;
     int opt;
 
-    *a = (NbdArgs) { .shared = 1, .bitmaps = g_ptr_array_new() };
+    *a = (NbdArgs) { .shared = 1, .bitmaps = g_ptr_array_new(),
+                     .objects = g_ptr_array_new() };
     error_init(argv[0]);
     while ((opt = getopt_long(argc, argv, short_options, long_options,
                               NULL)) >= 0) {
@@ -320,6 +331,10 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
         } else if (opt != 'T' && !set_flag(a, opt)) {
             set_option(a, opt, optarg, &cache_seen);
         }
+    }
+    if (!a->tls_creds && (a->tls_authz || a->tls_hostname)) {
+        die("--tls-%s is not permitted without --tls-creds",
+            a->tls_authz ? "authz" : "hostname");
     }
     if (a->list) {
         check_list_mode(a, argc - optind);

@@ -6,6 +6,7 @@
 
 #include <libnbd.h>
 
+#include "block/nbd-tls.h"
 #include "nbd/proto.h"
 
 typedef struct Listing {
@@ -139,12 +140,30 @@ static int64_t list_blocking(void *opaque)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static int list_start_tls(Co *co, const NbdArgs *args, int fd, Error **errp)
+{
+    ERRP_GUARD();
+    g_autoptr(TlsCreds) tls = tls_creds_get(args->tls_creds, false, errp);
+    const char *hostname = args->tls_hostname ? args->tls_hostname
+                                              : args->bind;
+
+    if (!tls) {
+        error_prepend(errp, "Failed to get TLS creds: ");
+        close(fd);
+        return -1;
+    }
+    return nbd_tls_start(co, fd, tls, hostname, errp);
+}
+
 int nbd_list(Co *co, const NbdArgs *args)
 {
     SockAddr addr = nbd_args_address(args);
     Error *err = NULL;
     int fd = sock_connect(co, &addr, &err);
 
+    if (fd >= 0 && args->tls_creds) {
+        fd = list_start_tls(co, args, fd, &err);
+    }
     if (fd < 0) {
         error_report_err(err);
         return EXIT_FAILURE;

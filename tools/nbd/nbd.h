@@ -19,6 +19,8 @@ typedef struct NbdArgs {
     int64_t offset;             /* bytes */
     bool allocation_depth;
     GPtrArray *bitmaps;         /* of const char * */
+    GPtrArray *objects;         /* of const char *: --object */
+    const char *tls_creds, *tls_authz, *tls_hostname;
     /* how the image is opened */
     const char *format;
     bool read_only, snapshot, image_opts, writethrough;

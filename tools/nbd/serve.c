@@ -226,9 +226,19 @@ static NbdServer *start_server(Co *co, const NbdArgs *args, Serving *s,
         .opaque = s,
     };
     SockAddr addr = nbd_args_address(args);
+    g_autoptr(TlsCreds) tls = NULL;
     int n = activated_sockets();
     NbdServer *server;
 
+    if (args->tls_creds) {
+        tls = tls_creds_get(args->tls_creds, true, errp);
+        if (!tls) {
+            error_prepend(errp, "Failed to get TLS creds: ");
+            return NULL;
+        }
+    }
+    set.tls = tls;
+    set.tls_authz = args->tls_authz;
     if (!n) {
         return nbd_server_start(co, NBD_SERVER_DEFAULT, &addr, &set, errp);
     }
