@@ -47,7 +47,10 @@ static bool bitmap_load(Co *co, DirtyBitmap *bm, Error **errp)
     if (bm->load_nbits != bitset_size(bm->bits)) {
         bitset_resize(stored, bitset_size(bm->bits));
     }
-    bitset_or(bm->bits, stored);
+    /* Few bits were recorded meanwhile: they go to the many. */
+    bitset_or(stored, bm->bits);
+    bitset_free(bm->bits);
+    bm->bits = g_steal_pointer(&stored);
     bm->loaded = true;
     return true;
 }
@@ -137,6 +140,15 @@ bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
     const Bitset *bits;
     int64_t src_len;
 
+    if (src->node->loop == dst->node->loop &&
+        src->node->length == dst->node->length) {
+        bits = bitmap_bits(co, src, errp);
+        if (bits) {
+            bitset_or_scaled(into, dst->granularity_shift, bits,
+                             src->granularity_shift);
+        }
+        return bits != NULL;
+    }
     co_move(co, src->node->loop);
     src_len = src->node->length;
     bits = bitmap_bits(co, src, errp);
@@ -169,9 +181,17 @@ bool bitmap_merge_bits(Co *co, DirtyBitmap *dst, const Bitset *bits,
 bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
                   Bitset **backup, Error **errp)
 {
-    g_autoptr(Bitset) bits = bitset_new(bitset_size(dst->bits));
+    g_autoptr(Bitset) bits = NULL;
 
     loop_assert(dst->node->loop);
+    if (src->node->loop == dst->node->loop &&
+        src->granularity_shift == dst->granularity_shift &&
+        src->node->length == dst->node->length) {
+        /* Both are loaded when the second one is: nothing suspends any more. */
+        return bitmap_bits(co, dst, errp) && bitmap_bits(co, src, errp) &&
+               bitmap_merge_bits(co, dst, src->bits, backup, errp);
+    }
+    bits = bitset_new(bitset_size(dst->bits));
     return bitmap_gather(co, bits, dst, src, errp) &&
            bitmap_merge_bits(co, dst, bits, backup, errp);
 }

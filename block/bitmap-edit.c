@@ -6,7 +6,8 @@
  * Each is carried out at once and leaves its undo. An undo walks to the node's
  * loop, wherever that is by then, puts back what was there, and comes home. The
  * graph is drained from before the change until the transaction has ended;
- * hence nothing was recorded that an undo could lose.
+ * hence nothing was recorded that an undo could lose. Without a transaction
+ * nothing is kept for an undo.
  *
  * What this does not do: find bitmaps, and say whether they may be changed.
  */
@@ -287,8 +288,11 @@ bool bitmap_edit_clear(Co *co, Transaction *tran, DirtyBitmap *bm,
 {
     Bitset *backup = NULL;
 
-    if (!bitmap_clear(co, bm, &backup, errp)) {
+    if (!bitmap_clear(co, bm, tran ? &backup : NULL, errp)) {
         return false;
+    }
+    if (!tran) {
+        return true;
     }
     tran_add(tran, &bitmap_restore_ops, bitmap_undo_new(bm, backup));
     return true;
@@ -299,8 +303,11 @@ bool bitmap_edit_merge(Co *co, Transaction *tran, DirtyBitmap *bm,
 {
     Bitset *backup = NULL;
 
-    if (!bitmap_merge_bits(co, bm, bits, &backup, errp)) {
+    if (!bitmap_merge_bits(co, bm, bits, tran ? &backup : NULL, errp)) {
         return false;
+    }
+    if (!tran) {
+        return true;
     }
     tran_add(tran, &bitmap_restore_ops, bitmap_undo_new(bm, backup));
     return true;

@@ -307,6 +307,10 @@ void bitset_or_scaled(Bitset *dst, int dst_shift, const Bitset *src,
     int k = src_shift - dst_shift;
 
     g_assert(k > -63 && k < 63);
+    if (k == 0 && dst->nbits == src->nbits) {
+        bitset_or(dst, src);
+        return;
+    }
     for (int64_t l = 0; l < src->nleaves; l++) {
         int64_t p = l << src->leaf_shift;
         int64_t end = p + leaf_valid(src, l);

@@ -436,6 +436,20 @@ size_t bitset_memory(const Bitset *set)
 
 /* ---- pages, for storing ---- */
 
+/* Between the host's order and little-endian; @buf may be unaligned. */
+static void words_swap(void *buf)
+{
+#if G_BYTE_ORDER == G_BIG_ENDIAN
+    for (uint8_t *p = buf; p < (uint8_t *)buf + BITSET_PAGE_BYTES; p += 8) {
+        uint64_t word;
+
+        memcpy(&word, p, sizeof(word));
+        word = GUINT64_TO_LE(word);
+        memcpy(p, &word, sizeof(word));
+    }
+#endif
+}
+
 int64_t bitset_npages(const Bitset *set)
 {
     return set->npages;
@@ -453,19 +467,21 @@ BitsetPageState bitset_page_state(const Bitset *set, int64_t p)
 
 void bitset_page_read(const Bitset *set, int64_t p, void *buf)
 {
-    uint64_t words[PAGE_WORDS] = { 0 };
     const BitsetPage *page;
+    BitsetPage full;
 
     g_assert(p >= 0 && p < set->npages);
     page = page_get(set, p);
+    if (!page) {
+        memset(buf, 0, BITSET_PAGE_BYTES);
+        return;
+    }
     if (page == PAGE_SET) {
-        bitset_words_fill(words, 0, page_valid(set, p), true);
+        page_fill(&full, page_valid(set, p));
+        page = &full;
     }
-    for (int i = 0; i < PAGE_WORDS; i++) {
-        words[i] = GUINT64_TO_LE(page_is_mixed(page) ? page->words[i]
-                                                     : words[i]);
-    }
-    memcpy(buf, words, sizeof(words));
+    memcpy(buf, page->words, BITSET_PAGE_BYTES);
+    words_swap(buf);
 }
 
 void bitset_page_write(Bitset *set, int64_t p, const void *buf)
@@ -477,9 +493,7 @@ void bitset_page_write(Bitset *set, int64_t p, const void *buf)
     valid = page_valid(set, p);
     page = bitset_page_alloc(set);
     memcpy(page->words, buf, sizeof(page->words));
-    for (int i = 0; i < PAGE_WORDS; i++) {
-        page->words[i] = GUINT64_FROM_LE(page->words[i]);
-    }
+    words_swap(page->words);
     if (valid < BITSET_PAGE_BITS) {
         bitset_words_fill(page->words, valid, BITSET_PAGE_BITS - valid, false);
     }

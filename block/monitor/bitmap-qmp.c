@@ -168,18 +168,42 @@ static Bitset *bitmap_merge_gather(Co *co, DirtyBitmap *dst,
     return g_steal_pointer(&bits);
 }
 
+/* One source, and no undo: no set in between. On @dst's loop. */
+static bool bitmap_merge_one(Co *co, DirtyBitmap *dst,
+                             const BlockDirtyBitmapMerge *arg, Error **errp)
+{
+    DirtyBitmap *src = bitmap_merge_source(co, arg->node, arg->bitmaps->value,
+                                           errp);
+
+    co_move(co, dst->node->loop);
+    return src && bitmap_check(dst, BITMAP_CHECK_DEFAULT, errp) &&
+           bitmap_merge(co, dst, src, NULL, errp);
+}
+
+/* QEMU looks at the sources before it looks at the target's state. */
+static bool bitmap_merge_all(Co *co, DirtyBitmap *dst,
+                             const BlockDirtyBitmapMerge *arg,
+                             Transaction *tran, Error **errp)
+{
+    g_autoptr(Bitset) bits = bitmap_merge_gather(co, dst, arg, errp);
+
+    return bits && bitmap_check(dst, BITMAP_CHECK_DEFAULT, errp) &&
+           bitmap_edit_merge(co, tran, dst, bits, errp);
+}
+
 bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
                          Transaction *tran, Error **errp)
 {
     Loop *home = co_loop(co);
     DirtyBitmap *dst = bitmap_action_begin(co, arg->node, arg->target, 0,
                                            errp);
-    g_autoptr(Bitset) bits = dst ? bitmap_merge_gather(co, dst, arg, errp)
-                                 : NULL;
-    /* QEMU looks at the sources before it looks at the target's state. */
-    bool ok = bits && bitmap_check(dst, BITMAP_CHECK_DEFAULT, errp) &&
-              bitmap_edit_merge(co, tran, dst, bits, errp);
+    bool ok = false;
 
+    if (dst && !tran && arg->bitmaps && !arg->bitmaps->next) {
+        ok = bitmap_merge_one(co, dst, arg, errp);
+    } else if (dst) {
+        ok = bitmap_merge_all(co, dst, arg, tran, errp);
+    }
     co_move(co, home);
     return ok;
 }
@@ -225,10 +249,20 @@ bool bitmap_action_disable(Co *co, const BlockDirtyBitmap *arg,
     }
 
 BITMAP_COMMAND(add, BlockDirtyBitmapAdd)
-BITMAP_COMMAND(clear, BlockDirtyBitmap)
 BITMAP_COMMAND(enable, BlockDirtyBitmap)
 BITMAP_COMMAND(disable, BlockDirtyBitmap)
-BITMAP_COMMAND(merge, BlockDirtyBitmapMerge)
+
+/* These two need no undo, which would cost a copy of the bits. */
+bool qmp_block_dirty_bitmap_clear(Co *co, BlockDirtyBitmap *arg, Error **errp)
+{
+    return bitmap_action_clear(co, arg, NULL, errp);
+}
+
+bool qmp_block_dirty_bitmap_merge(Co *co, BlockDirtyBitmapMerge *arg,
+                                  Error **errp)
+{
+    return bitmap_action_merge(co, arg, NULL, errp);
+}
 
 bool qmp_x_debug_block_dirty_bitmap_sha256(Co *co, BlockDirtyBitmap *arg,
                                            BlockDirtyBitmapSha256 **ret,
