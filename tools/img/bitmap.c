@@ -229,8 +229,10 @@ static bool bitmap_add(Co *co, const BitmapArgs *a, Node *node, Error **errp)
         .granularity = MIN(a->granularity, UINT32_MAX),
         .has_persistent = true,
         .persistent = true,
+        /* A new one is disabled by its action, if none before it fails. */
         .has_disabled = true,
-        .disabled = bitmap_ends_disabled(a),
+        .disabled = a->if_exists == BITMAP_IF_EXISTS_KEEP &&
+                    bitmap_ends_disabled(a),
         .has_if_exists = true,
         .if_exists = a->if_exists,
     };
