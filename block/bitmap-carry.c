@@ -18,7 +18,7 @@
  */
 
 #include "block/bitmap-carry.h"
-#include "block/dirty-bitmap.h"
+#include "block/bitmap-private.h"
 #include "block/graph.h"
 
 typedef struct Carry {
@@ -40,60 +40,6 @@ static void carry_run_clear(CarryRun *run)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CarryRun, carry_run_clear)
 
-/* ---- layers ---- */
-
-static bool same_layer(Node *a, Node *b)
-{
-    return node_skip_filters(a) == node_skip_filters(b);
-}
-
-/* The uppermost node of the layer below @node's, NULL at @base. */
-static Node *layer_below(Node *node, Node *base)
-{
-    Edge *e = node_cow_child(node);
-
-    return e && !(base && same_layer(e->child, base)) ? e->child : NULL;
-}
-
-static DirtyBitmap *layer_find(Node *node, const char *name)
-{
-    while (node) {
-        DirtyBitmap *bm = bitmap_find(node, name);
-        Edge *e = node_filter_child(node);
-
-        if (bm) {
-            return bm;
-        }
-        node = e ? e->child : NULL;
-    }
-    return NULL;
-}
-
-/* What has a name in a layer, each name once, from the top of it down. */
-static GPtrArray *layer_bitmaps(Node *node)
-{
-    GPtrArray *all = g_ptr_array_new();
-
-    while (node) {
-        Edge *e = node_filter_child(node);
-
-        for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
-            bool hidden = false;
-
-            for (guint i = 0; bm->name && i < all->len && !hidden; i++) {
-                DirtyBitmap *other = g_ptr_array_index(all, i);
-
-                hidden = strcmp(other->name, bm->name) == 0;
-            }
-            if (bm->name && !hidden) {
-                g_ptr_array_add(all, bm);
-            }
-        }
-        node = e ? e->child : NULL;
-    }
-    return all;
-}
-
 /* ---- runs ---- */
 
 static void run_add(CarryRun *run, DirtyBitmap *bm)
@@ -111,15 +57,15 @@ static void run_find(const Carry *c, Node *layer, DirtyBitmap *first,
 {
     *run = (CarryRun) {
         .bitmaps = g_ptr_array_new(),
-        .at_top = same_layer(layer, c->top),
+        .at_top = bitmap_layer_same(layer, c->top),
         .sound = true,
     };
     run_add(run, first);
     if (!run->at_top && bitmap_is_recording(first)) {
         run->sound = false;
     }
-    while ((layer = layer_below(layer, c->base))) {
-        DirtyBitmap *bm = layer_find(layer, first->name);
+    while ((layer = bitmap_layer_below(layer, c->base))) {
+        DirtyBitmap *bm = bitmap_layer_find(layer, first->name);
 
         if (!bm) {
             run->gap = true;
@@ -133,7 +79,7 @@ static void run_find(const Carry *c, Node *layer, DirtyBitmap *first,
 
 /* Of all in the run but @dst itself, with what freezes record; in @dst's
  * granularity and size. */
-static bool run_gather(Co *co, const CarryRun *run, const DirtyBitmap *dst,
+static bool run_gather(Co *co, const CarryRun *run, DirtyBitmap *dst,
                        Bitset *bits, Error **errp)
 {
     for (guint i = 0; i < run->bitmaps->len; i++) {
@@ -160,6 +106,11 @@ static bool carry_bits(Co *co, const Carry *c, const CarryRun *run,
 
     if (all) {
         bitset_set_all(bits);
+        for (guint i = 0; i < run->bitmaps->len; i++) {
+            const DirtyBitmap *bm = g_ptr_array_index(run->bitmaps, i);
+
+            bitmap_raise_cut(dst, MAX(bm->cut_end, bm->node->length));
+        }
     } else if (!run_gather(co, run, dst, bits, errp)) {
         return false;
     }
@@ -207,7 +158,7 @@ static bool carry_meets(const Carry *c, const CarryRun *run,
                         const DirtyBitmap *there)
 {
     const DirtyBitmap *first = g_ptr_array_index(run->bitmaps, 0);
-    const DirtyBitmap *other = c->base ? layer_find(c->base, first->name)
+    const DirtyBitmap *other = c->base ? bitmap_layer_find(c->base, first->name)
                                        : NULL;
 
     return run->gap && other &&
@@ -229,7 +180,7 @@ static bool carry_run(Co *co, const Carry *c, const CarryRun *run,
                       Error **errp)
 {
     DirtyBitmap *first = g_ptr_array_index(run->bitmaps, 0);
-    DirtyBitmap *there = layer_find(c->target, first->name);
+    DirtyBitmap *there = bitmap_layer_find(c->target, first->name);
     bool all = !run->sound || carry_meets(c, run, there);
     DirtyBitmap *dst;
 
@@ -254,9 +205,10 @@ static bool carry_run(Co *co, const Carry *c, const CarryRun *run,
 
 static bool carry_layer(Co *co, const Carry *c, Node *layer, Error **errp)
 {
-    g_autoptr(GPtrArray) bitmaps = layer_bitmaps(layer);
+    g_autoptr(GPtrArray) bitmaps = bitmap_layer_all(layer);
 
-    for (guint i = 0; i < bitmaps->len; i++) {
+    /* The oldest first, so that they are listed in the same order there. */
+    for (guint i = bitmaps->len; i-- > 0;) {
         DirtyBitmap *first = g_ptr_array_index(bitmaps, i);
         g_auto(CarryRun) run = { 0 };
 
@@ -284,8 +236,8 @@ static bool carry_all(Co *co, Transaction *tran, Node *top, Node *base,
 
     control_assert();
     co_move(co, target->loop);
-    for (Node *layer = base && same_layer(top, base) ? NULL : top;
-         layer && ok; layer = layer_below(layer, base)) {
+    for (Node *layer = base && bitmap_layer_same(top, base) ? NULL : top;
+         layer && ok; layer = bitmap_layer_below(layer, base)) {
         ok = carry_layer(co, &c, layer, errp);
     }
     co_move(co, home);
@@ -322,30 +274,40 @@ bool bitmap_carry_possible(Co *co, Node *top, Node *base, Node *target,
 static bool carry_overlay(Co *co, Transaction *tran, const DirtyBitmap *bm,
                           Node *overlay, Error **errp)
 {
-    DirtyBitmap *there = layer_find(overlay, bm->name);
+    DirtyBitmap *there = bitmap_layer_find(overlay, bm->name);
     Node *node = node_skip_filters(overlay);
 
     if (there) {
-        return bitmap_check(there, BITMAP_CHECK_RO, errp) &&
-               bitmap_is_like(there, bitmap_granularity(bm), bm->persistent,
-                              true, errp);
+        if (!bitmap_check(there, BITMAP_CHECK_RO, errp) ||
+            !bitmap_is_like(there, bitmap_granularity(bm), bm->persistent,
+                            true, errp)) {
+            return false;
+        }
+    } else {
+        there = carry_check_writable(bm, node, NULL, errp)
+                ? bitmap_edit_create(co, tran, node, bm->name,
+                                     bitmap_granularity(bm), bm->persistent,
+                                     true, errp) : NULL;
+        if (!there) {
+            return false;
+        }
     }
-    return carry_check_writable(bm, node, NULL, errp) &&
-           bitmap_edit_create(co, tran, node, bm->name, bitmap_granularity(bm),
-                              bm->persistent, true, errp);
+    /* A shorter overlay hides what it must not show again as clean. */
+    bitmap_raise_cut(there, MAX(bm->cut_end, bm->node->length));
+    return true;
 }
 
 bool bitmap_carry_snapshot(Co *co, Transaction *tran, Node *node,
                            Node *overlay, Error **errp)
 {
     ERRP_GUARD();
-    g_autoptr(GPtrArray) bitmaps = layer_bitmaps(node);
+    g_autoptr(GPtrArray) bitmaps = bitmap_layer_all(node);
     Loop *home = co_loop(co);
     bool ok = true;
 
     control_assert();
     co_move(co, overlay->loop);
-    for (guint i = 0; i < bitmaps->len && ok; i++) {
+    for (guint i = bitmaps->len; i-- > 0 && ok;) {
         DirtyBitmap *bm = g_ptr_array_index(bitmaps, i);
 
         if (!bitmap_is_recording(bm)) {

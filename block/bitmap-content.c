@@ -118,7 +118,7 @@ void bitmap_restore(DirtyBitmap *bm, Bitset *backup)
 }
 
 /* A source of another length: nobody has seen what lies past its end, so that
- * is dirty; what lies past the destination's end is nothing to it. */
+ * is dirty; what lies past the destination's end will be, should it grow. */
 static void gather_fit(Bitset *into, const DirtyBitmap *dst, Bitset *copy,
                        int shift, int64_t src_len)
 {
@@ -133,12 +133,12 @@ static void gather_fit(Bitset *into, const DirtyBitmap *dst, Bitset *copy,
     }
 }
 
-bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
+bool bitmap_gather(Co *co, Bitset *into, DirtyBitmap *dst,
                    DirtyBitmap *src, Error **errp)
 {
     g_autoptr(Bitset) copy = NULL;
+    int64_t src_len, cut_end;
     const Bitset *bits;
-    int64_t src_len;
 
     if (src->node->loop == dst->node->loop &&
         src->node->length == dst->node->length) {
@@ -153,10 +153,12 @@ bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
     src_len = src->node->length;
     bits = bitmap_bits(co, src, errp);
     copy = bits ? bitset_copy(bits) : NULL;
+    cut_end = MAX(src->cut_end, src_len);
     co_move(co, dst->node->loop);
     if (!copy) {
         return false;
     }
+    bitmap_raise_cut(dst, cut_end);
     gather_fit(into, dst, copy, src->granularity_shift, src_len);
     bitset_or_scaled(into, dst->granularity_shift, copy,
                      src->granularity_shift);

@@ -23,6 +23,7 @@ typedef struct BitmapUndo {
     int granularity_shift;
     BitmapState state;
     bool persistent, loaded, changed;
+    int64_t cut_end;
 } BitmapUndo;
 
 static BitmapUndo *bitmap_undo_new(DirtyBitmap *bm, Bitset *backup)
@@ -209,6 +210,7 @@ static void bitmap_replace_abort(Co *co, void *opaque)
     bitset_free(bitmap_become(u->bm, u->granularity_shift, u->state,
                               g_steal_pointer(&u->backup)));
     bitmap_set_persistent(u->bm, u->persistent);
+    u->bm->cut_end = u->cut_end;
     u->bm->loaded = u->loaded;
     u->bm->changed = u->changed;
     bitmap_undo_done(co, u, home);
@@ -237,6 +239,8 @@ bool bitmap_edit_replace(Co *co, Transaction *tran, DirtyBitmap *bm,
     u->persistent = bm->persistent;
     u->loaded = bm->loaded;
     u->changed = bm->changed;
+    u->cut_end = bm->cut_end;
+    bm->cut_end = 0;
     u->backup = bitmap_become(bm, shift, recording ? BITMAP_RECORDING
                                                    : BITMAP_DISABLED,
                               bitset_new(bitmap_nbits(bm->node->length,

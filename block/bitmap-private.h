@@ -6,6 +6,9 @@
  *     dirty-bitmap.c    the table of a node, states, pending sets
  *     bitmap-content.c  looking at and changing the bits
  *     bitmap-freeze.c   a bitmap stands still while a successor records
+ *     bitmap-edit.c     changes that a transaction can take back
+ *     bitmap-layer.c    the layers of a chain and what they have
+ *     bitmap-carry.c    bitmaps follow the data when the graph changes
  */
 #ifndef BLOCK_BITMAP_PRIVATE_H
 #define BLOCK_BITMAP_PRIVATE_H
@@ -42,5 +45,15 @@ void bitmap_recorder_leave(DirtyBitmap *bm);
 void bitmap_recorder_enter(DirtyBitmap *bm);
 /* Brings @bm->bits (and those of its companions) up to date. */
 void bitmap_fold(DirtyBitmap *bm);
+
+/* ---- bitmap-layer.c; the graph must not change meanwhile ---- */
+
+bool bitmap_layer_same(Node *a, Node *b);
+/* The uppermost node of the layer below @node's, NULL at @base (which may be
+ * NULL) and at the end. */
+Node *bitmap_layer_below(Node *node, Node *base);
+DirtyBitmap *bitmap_layer_find(Node *node, const char *name);
+/* All that have a name, each name once; an array of DirtyBitmap. */
+GPtrArray *bitmap_layer_all(Node *node);
 
 #endif

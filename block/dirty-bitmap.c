@@ -174,6 +174,14 @@ void bitmap_set_cut(DirtyBitmap *bm, int64_t len, int64_t end)
     bitmap_grow_cut(bm, len, bm->node->length);
 }
 
+void bitmap_raise_cut(DirtyBitmap *bm, int64_t end)
+{
+    if (end > bm->node->length && end > bm->cut_end) {
+        bm->cut_end = end;
+        bm->changed = true;
+    }
+}
+
 /* ---- table ---- */
 
 static BitmapTable *bitmap_table(Node *node)

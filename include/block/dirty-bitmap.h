@@ -124,7 +124,7 @@ bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
                   Bitset **backup, Error **errp);
 /* The two halves of a merge, for several sources at once: collects @src, scaled
  * to @dst's granularity, beside; then adds what was collected in one moment. */
-bool bitmap_gather(Co *co, Bitset *into, const DirtyBitmap *dst,
+bool bitmap_gather(Co *co, Bitset *into, DirtyBitmap *dst,
                    DirtyBitmap *src, Error **errp);
 bool bitmap_merge_bits(Co *co, DirtyBitmap *dst, const Bitset *bits,
                        Bitset **backup, Error **errp);
@@ -187,6 +187,9 @@ int64_t bitmap_cut_end(Node *node);
 /* As it was stored, with the length that the disk had then, before contents
  * are looked at. What has grown since is dirty. */
 void bitmap_set_cut(DirtyBitmap *bm, int64_t len, int64_t end);
+/* The disk that it speaks of has reached to @end and may do so again: what lies
+ * past the end of its node will be dirty then. */
+void bitmap_raise_cut(DirtyBitmap *bm, int64_t end);
 
 /* ---- block/bitmap-freeze.c: for the time of a backup ---- */
 

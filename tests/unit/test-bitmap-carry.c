@@ -111,32 +111,40 @@ static void chain_new(Co *co, Chain *c, const char *text)
     }
 }
 
+static char *bitmap_text(Co *co, DirtyBitmap *bm)
+{
+    const Bitset *bits = bitmap_bits(co, bm, &error_abort);
+    GString *s = g_string_new(bm->name);
+    int64_t bit = -1;
+
+    g_string_append_printf(s, ":%c%s:", bm->state == BITMAP_RECORDING ? 'r' :
+                           bm->state == BITMAP_DISABLED ? 'd' : 'i',
+                           bm->persistent ? "P" : "");
+    if (bitset_count(bits) == bitset_size(bits)) {
+        g_string_append(s, "all");
+        return g_string_free(s, false);
+    }
+    while ((bit = bitset_next_set(bits, bit + 1, bitset_size(bits))) >= 0) {
+        g_string_append_printf(s, "%d", (int)bit);
+    }
+    return g_string_free(s, false);
+}
+
 /* What a node's bitmaps are, in the same words. */
 static char *layer_text(Co *co, Node *node)
 {
-    GString *s = g_string_new(NULL);
+    g_autoptr(GString) all = g_string_new(NULL);
 
     for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
-        const Bitset *bits = bitmap_bits(co, bm, &error_abort);
-        int64_t bit = -1;
+        if (bm->name) {
+            /* The newest comes first. */
+            g_autofree char *s = bitmap_text(co, bm);
 
-        if (!bm->name) {
-            continue;
-        }
-        g_string_append_printf(s, "%s%s:%c%s:", s->len ? " " : "", bm->name,
-                               bm->state == BITMAP_RECORDING ? 'r' :
-                               bm->state == BITMAP_DISABLED ? 'd' : 'i',
-                               bm->persistent ? "P" : "");
-        if (bitset_count(bits) == bitset_size(bits)) {
-            g_string_append(s, "all");
-            continue;
-        }
-        while ((bit = bitset_next_set(bits, bit + 1, bitset_size(bits))) >=
-               0) {
-            g_string_append_printf(s, "%d", (int)bit);
+            g_string_prepend(all, all->len ? " " : "");
+            g_string_prepend(all, s);
         }
     }
-    return g_string_free(s, false);
+    return g_strdup(all->str);
 }
 
 static void expect_layer(Co *co, Node *node, const char *text)
@@ -431,9 +439,44 @@ static void sizes(Co *co, void *arg)
     node_unref(co, c.nodes[0]);
 }
 
+/* A shorter overlay that grows later: what it hid does not come back clean. */
+static void shorter_overlay(Co *co, void *arg)
+{
+    Node *base = layer_new(co, "base", "b:r:1");
+    Node *overlay = mem_node(&layer_driver, "overlay", MiB / 2, 512);
+    Transaction *tran = tran_new();
+    DirtyBitmap *bm;
+
+    g_assert_true(bitmap_carry_snapshot(co, tran, base, overlay,
+                                        &error_abort));
+    tran_commit(co, tran);
+    bm = bitmap_find(overlay, "b");
+    g_assert_cmpint(bitmap_count_bytes(co, bm), ==, 0);
+    overlay->length = MiB;
+    bitmap_note_resize(overlay, MiB / 2, MiB);
+    g_assert_cmpint(bitmap_count_bytes(co, bm), ==, MiB / 2);
+
+    /* The same where a longer one is merged into a shorter one. */
+    overlay->length = MiB / 2;
+    bitmap_note_resize(overlay, MiB, MiB / 2);
+    tran = tran_new();
+    g_assert_true(bitmap_edit_replace(co, tran, bm, GRAIN, false, true,
+                                      &error_abort));
+    tran_commit(co, tran);
+    g_assert_true(bitmap_merge(co, bm, bitmap_find(base, "b"), NULL,
+                               &error_abort));
+    expect_layer(co, overlay, "b:r:1");
+    overlay->length = MiB;
+    bitmap_note_resize(overlay, MiB / 2, MiB);
+    g_assert_cmpint(bitmap_count_bytes(co, bm), ==, MiB / 2 + GRAIN);
+    node_unref(co, base);
+    node_unref(co, overlay);
+}
+
 static void test_sizes(void)
 {
     mem_test_run(sizes);
+    mem_test_run(shorter_overlay);
 }
 
 /* A backup holds both bitmaps: what it will drop is not relied on. */
