@@ -8,7 +8,8 @@
  *     zero      with FAST_ZERO where the caller has a better way than a slow
  *               one; without it such a request is -ENOTSUP
  *     status    base:allocation, or the context of x-dirty-bitmap: of its flags
- *               bit 0 is read as "no data", bit 1 as "zeroes"
+ *               bit 0 is read as "no data", bit 1 as "zeroes". A read-only
+ *               node with x-dirty-bitmap keeps all extents of an answer
  *
  * A server that comes again may offer another length: the first request then
  * tells the graph. A name, "nbd://host:port/export", says where a server is and
@@ -31,6 +32,9 @@
 typedef struct NbdState {
     NbdClient *client;
     bool depth;             /* the context's values are layers, not flags */
+    GArray *answer;         /* of uint32_t: lengths and flags; NULL: none kept */
+    guint answer_at;        /* of the extent that begins ... */
+    int64_t answer_off;     /* ... here */
 } NbdState;
 
 static const NbdInfo *nbd_info_of(const Node *node)
@@ -178,6 +182,9 @@ static bool nbd_disk_open(Co *co, Node *node, OpenFlags flags, Error **errp)
         nbd_client_close(s->client);
         return false;
     }
+    if (o->x_dirty_bitmap && node->read_only) {
+        s->answer = g_array_new(false, false, sizeof(uint32_t));
+    }
     node->length = nbd_info_of(node)->size;
     return true;
 }
@@ -186,6 +193,7 @@ static void nbd_disk_close(Co *co, Node *node)
 {
     NbdState *s = node->state;
 
+    g_clear_pointer(&s->answer, g_array_unref);
     nbd_client_close(s->client);
 }
 
@@ -363,6 +371,65 @@ static int nbd_disk_prefetch(Co *co, Node *node, int64_t off, int64_t len)
 
 /* ---- block status ---- */
 
+static int nbd_extents(void *opaque, const char *context, uint64_t offset,
+                       uint32_t *entries, size_t n, int *error)
+{
+    NbdOp *op = opaque;
+
+    g_array_append_vals(op->buf, entries, n & ~(size_t)1);
+    return 0;
+}
+
+static int64_t nbd_issue_status_all(struct nbd_handle *nbd, NbdOp *op)
+{
+    g_array_set_size(op->buf, 0);
+    return nbd_aio_block_status(nbd, op->len, op->off, (nbd_extent_callback) {
+                                    .callback = nbd_extents,
+                                    .user_data = op },
+                                nbd_client_completion(op), 0);
+}
+
+/* Finds op->off among the extents that are kept. */
+static bool nbd_find_extent(NbdState *s, NbdOp *op)
+{
+    while (s->answer_at + 1 < s->answer->len && s->answer_off <= op->off) {
+        const uint32_t *e = &g_array_index(s->answer, uint32_t, s->answer_at);
+
+        if (op->off < s->answer_off + e[0]) {
+            op->extent_len = s->answer_off + e[0] - op->off;
+            op->extent_flags = e[1];
+            return true;
+        }
+        s->answer_off += e[0];
+        s->answer_at += 2;
+    }
+    return false;
+}
+
+/* One extent, out of an answer that holds as many as the server gives. */
+static int nbd_kept_status(Co *co, Node *node, NbdOp *op)
+{
+    NbdState *s = node->state;
+    g_autoptr(GArray) fresh = NULL;
+    int ret;
+
+    if (nbd_find_extent(s, op)) {
+        return 0;
+    }
+    fresh = g_array_new(false, false, sizeof(uint32_t));
+    op->issue = nbd_issue_status_all;
+    op->buf = fresh;
+    ret = nbd_disk_run(co, node, op);
+    if (ret < 0) {
+        return ret;
+    }
+    g_array_unref(s->answer);
+    s->answer = g_steal_pointer(&fresh);
+    s->answer_at = 0;
+    s->answer_off = op->off;
+    return nbd_find_extent(s, op) ? 0 : -EIO;
+}
+
 static int nbd_extent(void *opaque, const char *context, uint64_t offset,
                       uint32_t *entries, size_t n, int *error)
 {
@@ -405,7 +472,8 @@ static int nbd_disk_status(Co *co, Node *node, bool precise, int64_t off,
         return 0;
     }
     op.len = MIN(op.len, node->length - off);
-    err = nbd_disk_run(co, node, &op);
+    err = s->answer ? nbd_kept_status(co, node, &op)
+                    : nbd_disk_run(co, node, &op);
     if (err < 0) {
         return err;
     }

@@ -35,6 +35,7 @@ typedef struct ConvertArgs {
     bool has_sparse, compress, copy_range, out_of_order, salvage;
     bool skip_create, target_is_zero, progress, quiet;
     bool bitmaps, skip_broken;
+    const char *incremental;    /* a bitmap of the NBD source */
 } ConvertArgs;
 
 typedef struct ConvertRun {
@@ -42,12 +43,13 @@ typedef struct ConvertRun {
     ConvertCopy copy;
     const BlockDriver *drv;     /* of a target that is created */
     ImgProgress progress;
+    GArray *dirty;              /* with --incremental */
 } ConvertRun;
 
 /* ---- arguments ---- */
 
 enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_TARGET_IMAGE_OPTS, OPT_SALVAGE,
-       OPT_TARGET_IS_ZERO, OPT_BITMAPS, OPT_SKIP_BROKEN };
+       OPT_TARGET_IS_ZERO, OPT_BITMAPS, OPT_SKIP_BROKEN, OPT_INCREMENTAL };
 
 static const struct option convert_longopts[] = {
     { "help", no_argument, 0, 'h' },
@@ -58,6 +60,7 @@ static const struct option convert_longopts[] = {
     { "salvage", no_argument, 0, OPT_SALVAGE },
     { "target-is-zero", no_argument, 0, OPT_TARGET_IS_ZERO },
     { "bitmaps", no_argument, 0, OPT_BITMAPS },
+    { "incremental", required_argument, 0, OPT_INCREMENTAL },
     { "rate-limit", required_argument, 0, 'r' },
     { "skip-broken-bitmaps", no_argument, 0, OPT_SKIP_BROKEN },
     { 0 }
@@ -163,6 +166,9 @@ static bool convert_take_word(ConvertArgs *a, int c)
     case 't':
         a->cache = optarg;
         return true;
+    case OPT_INCREMENTAL:
+        a->incremental = optarg;
+        return true;
     default:
         return false;
     }
@@ -224,6 +230,13 @@ static const char *convert_complaint(const ConvertArgs *a)
     }
     if (a->bitmaps && a->n_names > 1) {
         return "Copying bitmaps only possible with single source";
+    }
+    if (a->incremental && (a->n_names > 1 || a->copy_range || a->compress ||
+                           a->salvage || a->bitmaps || a->snapshot)) {
+        return "--incremental copies from one export, plainly";
+    }
+    if (a->incremental && !a->skip_create && !a->backing) {
+        return "--incremental needs -n, or -B for what has been copied before";
     }
     if (a->snapshot && a->n_names > 1) {
         return "No support for concatenating multiple snapshot";
@@ -499,7 +512,8 @@ static int convert_copy_all(Co *co, ConvertRun *run)
     c->n_workers = a->workers;
     c->progress = &run->progress;
     ratelimit_set_speed(&c->limit, a->rate);
-    ret = convert_copy(co, c);
+    ret = run->dirty ? convert_incremental(co, c, run->dirty)
+                     : convert_copy(co, c);
     if (ret < 0) {
         return 1;
     }
@@ -518,11 +532,26 @@ static int convert_copy_all(Co *co, ConvertRun *run)
     return 0;
 }
 
+/* With --incremental: what is dirty, before anything is touched. */
+static bool convert_look_for_dirty(Co *co, ConvertRun *run)
+{
+    ImgSource src = run->args.src;
+
+    if (!run->args.incremental) {
+        return true;
+    }
+    src.name = run->args.names[0];
+    src.format = src.format || src.image_opts ? src.format : "raw";
+    run->args.src.format = src.format;
+    run->dirty = convert_find_dirty(co, &src, run->args.incremental);
+    return run->dirty;
+}
+
 static int convert_run(Co *co, ConvertRun *run)
 {
     ConvertArgs *a = &run->args;
 
-    if (!img_check_snapshot(a->snapshot) ||
+    if (!convert_look_for_dirty(co, run) || !img_check_snapshot(a->snapshot) ||
         !convert_open_sources(co, run) ||
         !convert_check_source_bitmaps(run)) {
         return 1;
@@ -562,6 +591,7 @@ int img_convert(Co *co, int argc, char **argv)
             root_free(co, run.copy.sources[i].root);
         }
         g_free(run.copy.sources);
+        g_clear_pointer(&run.dirty, g_array_unref);
     }
     g_free(run.args.options);
     return ret;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * qemu-img convert, in three files: convert.c reads the arguments, opens and
- * creates; convert-copy.c copies; convert-bitmaps.c carries bitmaps over.
+ * qemu-img convert: convert.c reads the arguments, opens and creates;
+ * convert-copy.c copies all, convert-incremental.c what is dirty;
+ * convert-bitmaps.c carries bitmaps over.
  */
 #ifndef TOOLS_IMG_CONVERT_H
 #define TOOLS_IMG_CONVERT_H
@@ -46,6 +47,14 @@ typedef struct ConvertCopy {
 
 /* Copies all; 0, or -errno after a complaint. Suspends. */
 int convert_copy(Co *co, ConvertCopy *c);
+
+/* ---- convert-incremental.c ---- */
+
+/* The ranges that are dirty in a bitmap at the server of @src, which must be an
+ * NBD export; NULL after a complaint. Control lock; suspends. */
+GArray *convert_find_dirty(Co *co, const ImgSource *src, const char *bitmap);
+/* Copies just these from the first source; as convert_copy. */
+int convert_incremental(Co *co, ConvertCopy *c, const GArray *dirty);
 
 /* ---- convert-bitmaps.c ---- */
 
