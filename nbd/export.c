@@ -136,6 +136,7 @@ static void export_free_contents(Co *co, NbdExport *exp)
         bitmap_set_busy(g_ptr_array_index(exp->bitmaps, i), false);
     }
     co_move(co, loop_main());
+    nbd_coverage_free(exp->coverage);
     g_ptr_array_free(exp->bitmaps, true);
     g_ptr_array_free(exp->contexts, true);
     g_ptr_array_free(exp->conns, true);
@@ -158,6 +159,10 @@ static bool add_contexts(Co *co, NbdExport *exp,
     for (BlockDirtyBitmapOrStrList *b = opts->bitmaps; b && ok; b = b->next) {
         ok = add_bitmap(exp, node, b->value, errp);
     }
+    g_ptr_array_add(exp->contexts, nbd_context_joint());
+    if (ok && exp->bitmaps->len) {
+        exp->coverage = nbd_coverage_new(co, exp->bitmaps, node->length);
+    }
     co_move(co, loop_main());
     return ok;
 }
@@ -179,10 +184,9 @@ static bool nbd_export_create(Co *co, BlockExport *common,
     NbdExport *exp = container_of(common, NbdExport, common);
     BlockExportOptionsNbd *nbd = &opts->u.nbd;
     const char *name = nbd->name ? nbd->name : opts->node_name;
-    NbdServer *server = nbd_server_find(NBD_SERVER_DEFAULT);
+    NbdServer *server = nbd_server_lookup(nbd->server, errp);
 
     if (!server) {
-        error_setg(errp, "NBD server not running");
         return false;
     }
     if (!check_strings(name, nbd->description, errp)) {
@@ -248,6 +252,23 @@ static void nbd_export_remove(Co *co, BlockExport *common)
     co_queue_wake_all(&exp->server->changed);
 }
 
+static void nbd_export_query(Co *co, BlockExport *common,
+                             BlockExportInfo *info)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+    Root *root = common->root;
+
+    if (!exp->coverage) {
+        return;
+    }
+    co_move(co, exp->loop);
+    root_begin(co, root);
+    info->has_coverage = true;
+    info->coverage = nbd_coverage_query(co, exp->coverage);
+    root_end(root);
+    co_move(co, loop_main());
+}
+
 static const BlockExportDriver nbd_export_driver = {
     .type = BLOCK_EXPORT_TYPE_NBD,
     .size = sizeof(NbdExport),
@@ -255,6 +276,7 @@ static const BlockExportDriver nbd_export_driver = {
     .request_shutdown = nbd_export_request_shutdown,
     .remove = nbd_export_remove,
     .client_leaving = nbd_export_client_leaving,
+    .query = nbd_export_query,
     .loop_changed = nbd_export_loop_changed,
 };
 

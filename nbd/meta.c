@@ -7,6 +7,7 @@
  *     base:allocation              HOLE, ZERO, through the whole chain
  *     qemu:allocation-depth        0 nowhere, 1 the top layer, 2 the next ...
  *     qemu:dirty-bitmap:NAME       DIRTY
+ *     qemu:joint                   all of these, walked only where dirty
  *
  * A walk adds extents until the request or the room is at its end; it never
  * reaches past the request.
@@ -53,6 +54,14 @@ int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
     return err;
 }
 
+/* Who knows that a range is zero need not read it. */
+static void note_zero(Co *co, NbdExport *exp, int64_t off, const Extent *ext)
+{
+    if (exp->coverage && (ext->flags & EXTENT_ZERO)) {
+        nbd_coverage_note(co, exp, off, ext->len);
+    }
+}
+
 static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
                             int64_t off, int64_t len, NbdExtents *out)
 {
@@ -69,6 +78,7 @@ static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
         if (!nbd_extents_add(out, ext.len, flags)) {
             return 0;
         }
+        note_zero(co, exp, off, &ext);
         off += ext.len;
         len -= ext.len;
     }
@@ -121,6 +131,79 @@ static int query_bitmap(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
     return 0;
 }
 
+/* Whether [off, *@stop) is dirty in any bitmap; *@stop is cut to what is
+ * alike. */
+static bool joint_dirty(Co *co, NbdExport *exp, int64_t off, int64_t *stop)
+{
+    bool dirty = !exp->bitmaps->len;
+    int64_t clean_until = *stop, dirty_until = off;
+
+    for (guint i = 0; i < exp->bitmaps->len; i++) {
+        DirtyBitmap *bm = g_ptr_array_index(exp->bitmaps, i);
+        const Bitset *bits = bitmap_bits(co, bm, NULL);
+        int shift = bm->granularity_shift;
+        int64_t bit = off >> shift, last = ((*stop - 1) >> shift) + 1, next;
+
+        if (!bits || bitset_test(bits, bit)) {
+            next = bits ? bitset_next_clear(bits, bit, last) : -1;
+            dirty = true;
+            dirty_until = MAX(dirty_until, next < 0 ? *stop : next << shift);
+        } else {
+            next = bitset_next_set(bits, bit, last);
+            clean_until = MIN(clean_until, next < 0 ? *stop : next << shift);
+        }
+    }
+    if (exp->bitmaps->len) {
+        *stop = MIN(*stop, dirty ? dirty_until : clean_until);
+    }
+    return dirty;
+}
+
+static int joint_walk(Co *co, NbdExport *exp, int64_t off, int64_t end,
+                      NbdExtents *out)
+{
+    while (off < end) {
+        Extent ext;
+        uint32_t flags = NBD_STATE_JOINT_DIRTY;
+        int ret = nbd_export_status(co, exp, true, off, end - off, &ext);
+
+        if (ret < 0) {
+            return ret;
+        }
+        flags |= ext.flags & EXTENT_ZERO ? NBD_STATE_JOINT_ZERO : 0;
+        flags |= ext.flags & EXTENT_DATA ? 0 : NBD_STATE_JOINT_HOLE;
+        flags |= (uint32_t)(ext.depth + 1) << NBD_STATE_JOINT_DEPTH;
+        if (!nbd_extents_add(out, ext.len, flags)) {
+            return 0;
+        }
+        note_zero(co, exp, off, &ext);
+        off += ext.len;
+    }
+    return 0;
+}
+
+static int query_joint(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
+                       int64_t len, NbdExtents *out)
+{
+    int64_t end = off + len;
+
+    while (off < end && !out->full) {
+        int64_t stop = end;
+        int ret = 0;
+
+        if (joint_dirty(co, exp, off, &stop)) {
+            ret = joint_walk(co, exp, off, stop, out);
+        } else {
+            nbd_extents_add(out, stop - off, 0);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+        off = stop;
+    }
+    return 0;
+}
+
 static NbdContext *context_new(uint32_t id, char *name, void *opaque)
 {
     NbdContext *ctx = g_new0(NbdContext, 1);
@@ -144,6 +227,16 @@ NbdContext *nbd_context_depth(void)
     NbdContext *ctx = context_new(1, g_strdup("qemu:allocation-depth"), NULL);
 
     ctx->query = query_depth;
+    return ctx;
+}
+
+NbdContext *nbd_context_joint(void)
+{
+    NbdContext *ctx = context_new(UINT32_C(1) << 16, g_strdup("qemu:joint"),
+                                  NULL);
+
+    ctx->query = query_joint;
+    ctx->unlisted = true;
     return ctx;
 }
 
@@ -171,7 +264,8 @@ bool nbd_context_matches(const NbdContext *ctx, const char *query, bool listing)
     if (strcmp(ctx->name, query) == 0) {
         return true;
     }
-    for (size_t i = 0; listing && i < ARRAY_SIZE(spaces); i++) {
+    for (size_t i = 0; listing && !ctx->unlisted && i < ARRAY_SIZE(spaces);
+         i++) {
         if (strcmp(query, spaces[i]) == 0) {
             return g_str_has_prefix(ctx->name, query);
         }

@@ -8,6 +8,7 @@
  *     server-request.c   transmission: receiving and carrying out
  *     server-reply.c     transmission: sending
  *     meta.c             metadata contexts
+ *     coverage.c         what clients have read
  *     export.c           the export type "nbd"
  *
  * A connection is born on the main loop, where it shakes hands and takes a
@@ -25,6 +26,7 @@
 
 typedef struct NbdConn NbdConn;
 typedef struct NbdContext NbdContext;
+typedef struct NbdCoverage NbdCoverage;
 typedef struct NbdExport NbdExport;
 typedef struct NbdReq NbdReq;
 
@@ -58,6 +60,7 @@ struct NbdExport {
     Loop *loop;                 /* the graph's, as the main loop knows it: where
                                  * to begin a walk that root_begin ends */
     GPtrArray *served;          /* of NbdConn in transmission (graph's loop) */
+    NbdCoverage *coverage;      /* NULL: it has no bitmaps (graph's loop) */
 };
 
 /* What a handshake tells of an export, asked on the graph's loop. Suspends. */
@@ -75,6 +78,15 @@ NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp);
  */
 int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
                       int64_t len, Extent *ret);
+
+/* ---- what clients have read (coverage.c; the graph's loop) ---- */
+
+NbdCoverage *nbd_coverage_new(Co *co, const GPtrArray *bitmaps,
+                              int64_t length);
+void nbd_coverage_free(NbdCoverage *c);             /* NULL ok */
+/* Clients know this range of @exp, which has bitmaps. */
+void nbd_coverage_note(Co *co, NbdExport *exp, int64_t off, int64_t len);
+NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c);
 
 /* ---- metadata contexts (meta.c) ---- */
 
@@ -95,6 +107,7 @@ struct NbdContext {
     uint32_t id;
     char *name;                 /* "qemu:dirty-bitmap:b0" */
     void *opaque;
+    bool unlisted;              /* only for those who ask by its name */
     /* Fills in what is known of [off, off + len), at least one extent. On the
      * export's loop. 0 or -errno. */
     int (*query)(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
@@ -102,6 +115,9 @@ struct NbdContext {
 };
 NbdContext *nbd_context_allocation(void);
 NbdContext *nbd_context_depth(void);
+/* qemu:joint: bit 0 dirty in a bitmap of the export (always, if it has none),
+ * and of what is so: bit 1 zero, bit 2 hole, from bit 8 on the depth. */
+NbdContext *nbd_context_joint(void);
 NbdContext *nbd_context_bitmap(DirtyBitmap *bm, unsigned index);
 void nbd_context_free(NbdContext *ctx);
 /* Whether @query asks for @ctx. A bare namespace ("base:", "qemu:",

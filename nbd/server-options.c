@@ -276,7 +276,7 @@ static GPtrArray *select_contexts(NbdExport *exp, NbdCursor *data, bool listing)
     chosen = g_ptr_array_new();
     for (guint c = 0; c < exp->contexts->len; c++) {
         NbdContext *ctx = g_ptr_array_index(exp->contexts, c);
-        bool wanted = listing && n == 0;
+        bool wanted = listing && n == 0 && !ctx->unlisted;
 
         for (guint q = 0; q < queries->len && !wanted; q++) {
             wanted = nbd_context_matches(ctx, g_ptr_array_index(queries, q),

@@ -261,7 +261,7 @@ static bool reply_read_part(Co *co, NbdReq *req, const ReadPart *part,
     return true;
 }
 
-static void reply_read_sparse(Co *co, NbdReq *req)
+static bool reply_read_sparse(Co *co, NbdReq *req)
 {
     ReadPart parts[READ_MAX_PARTS];
     int n = read_parts(co, req, parts);
@@ -269,19 +269,19 @@ static void reply_read_sparse(Co *co, NbdReq *req)
     nbd_reply_reserve(req, n);
     for (int i = 0; i < n; i++) {
         if (!reply_read_part(co, req, &parts[i], i + 1 == n)) {
-            return;
+            return false;
         }
     }
+    return true;
 }
 
-static void reply_read_whole(Co *co, NbdReq *req)
+static bool reply_read_whole(Co *co, NbdReq *req)
 {
     ReadPart all = { req->h.from, req->h.len, false };
     int ret;
 
     if (req->conn->structured) {
-        reply_read_part(co, req, &all, true);
-        return;
+        return reply_read_part(co, req, &all, true);
     }
     ret = read_range(co, req, req->h.from, req->h.len);
     if (ret < 0) {
@@ -289,11 +289,14 @@ static void reply_read_whole(Co *co, NbdReq *req)
     } else {
         nbd_reply_simple_read(req);
     }
+    return ret == 0;
 }
 
 static void reply_read(Co *co, NbdReq *req)
 {
     NbdConn *conn = req->conn;
+    NbdExport *exp = conn->exp;
+    bool ok;
 
     if (req->h.len == 0) {
         nbd_reply_status(req, 0);
@@ -305,13 +308,13 @@ static void reply_read(Co *co, NbdReq *req)
         nbd_reply_status(req, ENOMEM);
         return;
     }
-    root_begin(co, conn->exp->common.root);
-    if (conn->structured && !(req->h.flags & NBD_CMD_FLAG_DF)) {
-        reply_read_sparse(co, req);
-    } else {
-        reply_read_whole(co, req);
+    root_begin(co, exp->common.root);
+    ok = conn->structured && !(req->h.flags & NBD_CMD_FLAG_DF)
+         ? reply_read_sparse(co, req) : reply_read_whole(co, req);
+    if (ok && exp->coverage) {
+        nbd_coverage_note(co, exp, req->h.from, req->h.len);
     }
-    root_end(conn->exp->common.root);
+    root_end(exp->common.root);
     co_move(co, conn->loop);
 }
 

@@ -12,6 +12,7 @@
 
 #include "block/graph.h"
 #include "nbd/server-internal.h"
+#include "qapi/sock-addr.h"
 
 static GPtrArray *servers;          /* of NbdServer */
 
@@ -208,6 +209,42 @@ NbdServer *nbd_server_find(const char *id)
         }
     }
     return NULL;
+}
+
+NbdServer *nbd_server_lookup(const char *id, Error **errp)
+{
+    NbdServer *server = nbd_server_find(id ? id : NBD_SERVER_DEFAULT);
+
+    if (!server && id) {
+        error_setg(errp, "NBD server '%s' not running", id);
+    } else if (!server) {
+        error_setg(errp, "NBD server not running");
+    }
+    return server;
+}
+
+NbdServer *nbd_server_next(NbdServer *server)
+{
+    guint i = 0;
+
+    if (server && g_ptr_array_find(servers, server, &i)) {
+        i++;
+    }
+    return servers && i < servers->len ? g_ptr_array_index(servers, i) : NULL;
+}
+
+NbdServerInfo *nbd_server_info(NbdServer *server)
+{
+    NbdServerInfo *info = g_new0(NbdServerInfo, 1);
+
+    info->id = g_strdup(server->id);
+    info->tls = server->set.tls != NULL;
+    info->connections = server->conns->len;
+    info->exports = server->exports->len;
+    if (server->listeners->len) {
+        info->addr = sock_addr_of_fd(g_array_index(server->listeners, int, 0));
+    }
+    return info;
 }
 
 unsigned nbd_server_connections(const NbdServer *server)

@@ -77,7 +77,7 @@ static void take_down(Co *co)
 
     control_lock(co);
     export_close_all(co, BLOCK_EXPORT_TYPE__MAX);
-    server = nbd_server_find(NBD_SERVER_DEFAULT);
+    server = nbd_server_next(NULL);
     if (server) {
         nbd_server_stop(co, server);
     }

@@ -15,6 +15,7 @@
 bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
                            const SockAddr *addr, Error **errp)
 {
+    const char *id = opts->id ? opts->id : NBD_SERVER_DEFAULT;
     g_autoptr(TlsCreds) tls = NULL;
     NbdServerSettings set = {
         .handshake_max_seconds = opts->has_handshake_max_seconds
@@ -24,8 +25,12 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
                            ? opts->max_connections : DEFAULT_MAX_CONNECTIONS,
     };
 
-    if (nbd_server_find(NBD_SERVER_DEFAULT)) {
-        error_setg(errp, "NBD server already running");
+    if (nbd_server_find(id)) {
+        if (opts->id) {
+            error_setg(errp, "NBD server '%s' already running", id);
+        } else {
+            error_setg(errp, "NBD server already running");
+        }
         return false;
     }
     if (opts->tls_authz && !opts->tls_creds) {
@@ -40,7 +45,7 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
     }
     set.tls = tls;
     set.tls_authz = opts->tls_authz;
-    return nbd_server_start(co, NBD_SERVER_DEFAULT, addr, &set, errp);
+    return nbd_server_start(co, id, addr, &set, errp);
 }
 
 bool qmp_nbd_server_start(Co *co, NbdServerOptionsLegacy *arg, Error **errp)
@@ -51,15 +56,27 @@ bool qmp_nbd_server_start(Co *co, NbdServerOptionsLegacy *arg, Error **errp)
                                  &addr, errp);
 }
 
-bool qmp_nbd_server_stop(Co *co, Error **errp)
+bool qmp_nbd_server_stop(Co *co, const char *id, Error **errp)
 {
-    NbdServer *server = nbd_server_find(NBD_SERVER_DEFAULT);
+    NbdServer *server = nbd_server_lookup(id, errp);
 
     if (!server) {
-        error_setg(errp, "NBD server not running");
         return false;
     }
     nbd_server_stop(co, server);
+    return true;
+}
+
+bool qmp_query_nbd_servers(Co *co, NbdServerInfoList **ret, Error **errp)
+{
+    NbdServerInfoList *list = NULL, **tail = &list;
+
+    for (NbdServer *s = nbd_server_next(NULL); s; s = nbd_server_next(s)) {
+        NbdServerInfo *info = nbd_server_info(s);
+
+        QAPI_LIST_APPEND(tail, info);
+    }
+    *ret = list;
     return true;
 }
 
@@ -70,9 +87,52 @@ bool qmp_block_export_add(Co *co, BlockExportOptions *arg, Error **errp)
     return export_add(co, arg, errp) != NULL;
 }
 
-bool qmp_block_export_del(Co *co, const char *id, bool has_mode,
-                          BlockExportRemoveMode mode, Error **errp)
+static BlockExportInfo *export_info(Co *co, BlockExport *exp)
 {
+    BlockExportInfo *info = g_new0(BlockExportInfo, 1);
+    Node *node = root_node(exp->root);
+
+    info->id = g_strdup(exp->id);
+    info->type = exp->drv->type;
+    info->node_name = g_strdup(node ? node->name : "");
+    info->shutting_down = !exp->user_owned;
+    if (exp->drv->query) {
+        exp->drv->query(co, exp, info);
+    }
+    return info;
+}
+
+/* Whether clients have read what the bitmaps say. */
+static bool check_coverage(Co *co, const char *id, Error **errp)
+{
+    BlockExport *exp = export_find(id);
+    g_autoptr(BlockExportInfo) info = exp ? export_info(co, exp) : NULL;
+
+    if (!exp) {
+        error_setg(errp, "Export '%s' is not found", id);
+        return false;
+    }
+    for (NbdCoverageInfoList *c = info->coverage; c; c = c->next) {
+        if (c->value->covered < c->value->dirty) {
+            error_setg(errp, "Of bitmap '%s' of export '%s' only %" PRId64
+                       " of %" PRId64 " bytes have been read",
+                       c->value->bitmap, id, c->value->covered,
+                       c->value->dirty);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool qmp_block_export_del(Co *co, const char *id, bool has_mode,
+                          BlockExportRemoveMode mode,
+                          bool has_require_coverage, bool require_coverage,
+                          Error **errp)
+{
+    if (has_require_coverage && require_coverage &&
+        !check_coverage(co, id, errp)) {
+        return false;
+    }
     return export_delete(co, id, has_mode ? mode
                                           : BLOCK_EXPORT_REMOVE_MODE_SAFE,
                          errp);
@@ -84,13 +144,8 @@ bool qmp_query_block_exports(Co *co, BlockExportInfoList **ret, Error **errp)
     BlockExportInfoList **tail = &list;
 
     for (BlockExport *exp = export_next(NULL); exp; exp = export_next(exp)) {
-        BlockExportInfo *info = g_new0(BlockExportInfo, 1);
-        Node *node = root_node(exp->root);
+        BlockExportInfo *info = export_info(co, exp);
 
-        info->id = g_strdup(exp->id);
-        info->type = exp->drv->type;
-        info->node_name = g_strdup(node ? node->name : "");
-        info->shutting_down = !exp->user_owned;
         QAPI_LIST_APPEND(tail, info);
     }
     *ret = list;

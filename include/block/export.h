@@ -23,6 +23,8 @@ typedef struct BlockExportDriver {
     /* Some client has left, but its connection has not come to its end yet.
      * Optional. */
     bool (*client_leaving)(BlockExport *exp);
+    /* What only this kind tells of itself. Suspends. Optional. */
+    void (*query)(Co *co, BlockExport *exp, BlockExportInfo *info);
     /* As RootOps.loop_changed. Optional. */
     void (*loop_changed)(BlockExport *exp, Loop *loop);
 } BlockExportDriver;

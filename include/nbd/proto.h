@@ -125,6 +125,10 @@ enum {
     NBD_STATE_HOLE  = 1 << 0,       /* base:allocation */
     NBD_STATE_ZERO  = 1 << 1,
     NBD_STATE_DIRTY = 1 << 0,       /* qemu:dirty-bitmap:NAME */
+    NBD_STATE_JOINT_DIRTY = 1 << 0, /* qemu:joint */
+    NBD_STATE_JOINT_ZERO  = 1 << 1,
+    NBD_STATE_JOINT_HOLE  = 1 << 2,
+    NBD_STATE_JOINT_DEPTH = 8,      /* a shift */
 };
 
 #define NBD_MAX_STRING_SIZE 4096    /* of a name or a description */

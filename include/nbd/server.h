@@ -24,7 +24,7 @@ typedef struct NbdServerSettings {
     void *opaque;
 } NbdServerSettings;
 
-/* A server without listeners. @id is unused so far. */
+/* A server without listeners. @id is unused so far; copied. */
 NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings);
 /* Takes a listening, non-blocking socket and begins to accept from it. */
 void nbd_server_add_listener(NbdServer *server, int fd);
@@ -35,6 +35,10 @@ NbdServer *nbd_server_start(Co *co, const char *id, const SockAddr *addr,
  * frees the server. Releases the control lock meanwhile. */
 void nbd_server_stop(Co *co, NbdServer *server);
 NbdServer *nbd_server_find(const char *id);
+/* NULL: the default one. "NBD server not running". */
+NbdServer *nbd_server_lookup(const char *id, Error **errp);
+NbdServer *nbd_server_next(NbdServer *server);      /* NULL: the first */
+NbdServerInfo *nbd_server_info(NbdServer *server);
 /* No new connections are accepted from now on. */
 void nbd_server_stop_listening(NbdServer *server);
 unsigned nbd_server_connections(const NbdServer *server);

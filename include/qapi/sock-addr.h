@@ -10,5 +10,8 @@
 
 SockAddr sock_addr_from_qapi(const SocketAddress *addr);
 SockAddr sock_addr_from_legacy(const SocketAddressLegacy *addr);
+/* What a listening socket is bound to, with its real port; NULL: it is none of
+ * the kinds that have addresses. */
+SocketAddress *sock_addr_of_fd(int fd);
 
 #endif
