@@ -281,6 +281,10 @@ static int check_all(Co *co, Qcow2Check *c)
     if (r >= 0) {
         r = qcow2_check_load_disk_counts(co, c);
     }
+    if (r >= 0 && c->fix.fix_errors) {
+        /* Flags that say that a count is one wait for the count. */
+        r = io_flush(co, c->node->file->child);
+    }
     return r < 0 ? r : qcow2_check_copied(co, c);
 }
 
