@@ -202,10 +202,11 @@ static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
 }
 
 static bool snapshot_create(Co *co, Node *node, const char *name,
-                            int64_t date_ns, Error **errp)
+                            int64_t date_ns, int64_t icount, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     Qcow2Snapshot sn = {
+        .icount = icount,
         .date_sec = date_ns / 1000000000, .date_nsec = date_ns % 1000000000,
         .disk_size = node->length, .extra_size = QCOW2_SNAPSHOT_EXTRA,
     };

@@ -92,6 +92,13 @@ static bool act_snapshot(Co *co, TransactionAction *action, ActionContext *ctx,
                            errp);
 }
 
+static bool act_snapshot_internal(Co *co, TransactionAction *action,
+                                  ActionContext *ctx, Error **errp)
+{
+    return snapshot_internal_action(
+        co, action->u.blockdev_snapshot_internal_sync.data, ctx->tran, errp);
+}
+
 static bool act_snapshot_sync(Co *co, TransactionAction *action,
                               ActionContext *ctx, Error **errp)
 {
@@ -127,6 +134,9 @@ static const struct {
     },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP] = { act_backup, true },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT] = { act_snapshot, false },
+    [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC] = {
+        act_snapshot_internal, false
+    },
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = {
         act_snapshot_sync, false
     },

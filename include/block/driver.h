@@ -83,8 +83,9 @@ typedef struct ImageOps {
 } ImageOps;
 
 typedef struct SnapshotOps {
+    /* @icount: instructions of a machine so far; -1: unknown. */
     bool (*create)(Co *co, Node *node, const char *name, int64_t date_ns,
-                   Error **errp);
+                   int64_t icount, Error **errp);
     bool (*apply)(Co *co, Node *node, const char *id_or_name, Error **errp);
     bool (*remove)(Co *co, Node *node, const char *id, const char *name,
                    SnapshotInfo **removed, Error **errp);

@@ -32,6 +32,8 @@ bool backup_action(Co *co, BlockdevBackup *arg, JobTxn *jobs,
 
 bool snapshot_action(Co *co, const BlockdevSnapshot *arg, Transaction *tran,
                      Error **errp);
+bool snapshot_internal_action(Co *co, const BlockdevSnapshotInternal *arg,
+                              Transaction *tran, Error **errp);
 bool snapshot_sync_action(Co *co, const BlockdevSnapshotSync *arg,
                           Transaction *tran, Error **errp);
 

@@ -44,7 +44,7 @@ MISSING = {
     # objects
     'T176': {'secret_keyring'},
     # actions of transactions
-    'T287': {'blockdev-snapshot-internal-sync', 'drive-backup'},
+    'T287': {'drive-backup'},
 }
 
 # The same for what we have and QEMU hasn't; 'commands' and 'events' by name.

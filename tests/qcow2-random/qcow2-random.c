@@ -325,7 +325,7 @@ static void snap_create(Co *co, Test *t, Error **errp)
     Snap *snap = g_new0(Snap, 1);
 
     snap->name = g_strdup_printf("snap%d", t->names++);
-    if (!node->drv->snapshots->create(co, node, snap->name, 0, errp)) {
+    if (!node->drv->snapshots->create(co, node, snap->name, 0, 0, errp)) {
         snap_free(snap);
         return;
     }

@@ -156,7 +156,7 @@ static int snapshot_create(Co *co, Node *node, const char *name)
                      -ENOTSUP, strerror(ENOTSUP));
         return 1;
     }
-    if (!ops->create(co, node, name, g_get_real_time() * 1000, &err)) {
+    if (!ops->create(co, node, name, g_get_real_time() * 1000, 0, &err)) {
         error_reportf_err(err, "Could not create snapshot '%s': ", name);
         return 1;
     }
