@@ -378,8 +378,7 @@ CASES = [
         f'-f qcow2 {c} top.qcow2' for c in (
             '-c info -c length -c map -c "alloc 0 1M"',
             '-c "write -P 4 100 1000" -c "read -P 4 100 1000" -c map',
-            '-c "write -c 1M 64k" -c "write -c 1 512" -c "write -c 0 1" -c '
-            '"write -c 1M 64k"', '-c "discard 64k 64k" -c map',
+            '-c "write -c 1M 64k" -c "write -c 1 512" -c "write -c 0 1"', '-c "discard 64k 64k" -c map',
             '-c "write -z -n 1536k 64k" -c map', '-c "truncate 3M" -c length',
             '-c "write -z 100 20" -c "write -zu 200k 300k"',
             '-c "reopen -o foo=3"',

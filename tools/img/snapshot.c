@@ -27,8 +27,9 @@ bool img_load_snapshot(Co *co, Node *node, const char *param)
         name = json_string_value(json_object_get(list, "snapshot.name"));
     }
     if (!ops || !ops->load) {
-        error_report("Failed to load snapshot: Device '%s' does not support "
-                     "internal snapshots", node->name);
+        error_report("Failed to load snapshot: Block format '%s' used by "
+                     "device '' does not support temporarily loading internal "
+                     "snapshots", node->drv->name);
         return false;
     }
     ok = ops->load(co, node, id, name, list ? &err : NULL);
