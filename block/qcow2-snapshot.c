@@ -170,6 +170,13 @@ static int snapshot_append(Co *co, Node *node, Qcow2Snapshot *sn)
     return r;
 }
 
+/* Nobody shares the clusters: the disk may write them in place again. */
+static void create_undo(Co *co, Node *node, Qcow2Snapshot *sn)
+{
+    qcow2_snapshot_update_copied(co, node, false);
+    qcow2_snapshot_clear(sn);
+}
+
 static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
 {
     Qcow2State *s = qcow2_state(node);
@@ -186,13 +193,13 @@ static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
         r = qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, 1);
     }
     if (r < 0) {
-        qcow2_snapshot_clear(sn);
+        create_undo(co, node, sn);
         return r;
     }
     off = snapshot_copy_l1(co, node, s->l1, s->hdr.l1_size);
     if (off < 0) {
         qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, -1);
-        qcow2_snapshot_clear(sn);
+        create_undo(co, node, sn);
         return off;
     }
     sn->l1_offset = off;
