@@ -237,6 +237,21 @@ CASES = [
         'convert -f raw -O raw odd odd oo', 'compare -f raw odd o.qcow2',
         'info o.qcow2')),
 
+    case('salvage', 'img create -q -f qcow2 -o cluster_size=4k a.qcow2 64k',
+         'io -c "write -q -c -P 1 0 4k" -c "write -q -c -P 2 4k 4k" '
+         '-c "write -q -P 3 8k 4k" a.qcow2',
+         'py f = open("a.qcow2", "r+b"); f.seek(0x5000); '
+         'f.write(b"\\xff" * 20)', *each(
+             '-c "read -P 1 0 4k" -c "read -P 2 4k 4k" a.qcow2',
+             program='io'), *each(
+             'convert -O raw a.qcow2 o.raw',
+             'convert --salvage -O raw a.qcow2 p.raw',
+             'convert --salvage -q -O raw a.qcow2 q.raw',
+             'convert --salvage -O qcow2 -c a.qcow2 o.qcow2',
+             'compare a.qcow2 p.raw', 'compare p.raw a.qcow2',
+             'dd if=a.qcow2 of=d.raw', "rebase -b '' a.qcow2",
+             'bench -c 100 -s 4096 a.qcow2'), unsound=True),
+
     # ---- check and repair ----
     case('leaks', 'img create -q -f qcow2 a.qcow2 4M',
          'io -c "write -q 0 128k" a.qcow2',
@@ -378,7 +393,8 @@ CASES = [
         f'-f qcow2 {c} top.qcow2' for c in (
             '-c info -c length -c map -c "alloc 0 1M"',
             '-c "write -P 4 100 1000" -c "read -P 4 100 1000" -c map',
-            '-c "write -c 1M 64k" -c "write -c 1 512" -c "write -c 0 1"', '-c "discard 64k 64k" -c map',
+            '-c "write -c 1M 64k" -c "write -c 1 512" -c "write -c 0 1"',
+            '-c "discard 64k 64k" -c map',
             '-c "write -z -n 1536k 64k" -c map', '-c "truncate 3M" -c length',
             '-c "write -z 100 20" -c "write -zu 200k 300k"',
             '-c "reopen -o foo=3"',

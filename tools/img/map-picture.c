@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * qemu-img map --output=png: the disk, each piece in the colour of the layer that
- * it comes from, and below it what each layer holds by itself.
+ * qemu-img map --output=png: the disk, each piece in the colour of the layer
+ * that it comes from, and below it what each layer holds by itself.
  */
 #include "util/osdep.h"
 

@@ -2,8 +2,9 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * What a picture shows: bytes of the disk summed up in columns. A column is a
- * piece of the disk that may be smaller than a byte or larger than a cluster, so
- * it holds shares; picture-png.c sees to it that none is too small to be seen.
+ * piece of the disk that may be smaller than a byte or larger than a cluster,
+ * so it holds shares; picture-png.c sees to it that none is too small to be
+ * seen.
  */
 #include "util/osdep.h"
 
