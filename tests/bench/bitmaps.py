@@ -93,7 +93,7 @@ class Daemon:
                         file='f')
 
     def quit(self):
-        self.cmd('quit')
+        self.s.sendall(b'{"execute": "quit"}\n')
         self.p.wait()
 
 

@@ -39,7 +39,7 @@ class Bitmap:
         self.recording, self.persistent = recording, persistent
         self.bits, self.cut_end = 0, 0
         self.inconsistent = self.removed = self.readonly = False
-        self.stored_recording = recording
+        self.stored_recording, self.stored_shift = recording, shift
 
     def scaled(self, shift):
         """Its bits for another granularity."""
@@ -110,7 +110,7 @@ class Disk:
             return
         self.stored = {b.name for b in self.bitmaps.values() if b.persistent}
         for b in self.bitmaps.values():
-            b.stored_recording = b.recording
+            b.stored_recording, b.stored_shift = b.recording, b.shift
 
     def reopen(self):
         self.store()
@@ -129,6 +129,7 @@ class Disk:
         for b in self.bitmaps.values():
             if not self.ro:
                 b.inconsistent, b.recording, b.bits = True, False, 0
+                b.shift = b.stored_shift
 
     def _lose(self, lost):
         self.bitmaps = {n: b for n, b in self.bitmaps.items() if not lost(b)}
@@ -178,7 +179,8 @@ class Disks:
             tried.apply(kind, data)
         for name, d in tried.disks.items():
             gone = {n for n, b in d.bitmaps.items() if b.removed}
-            self.disks[name].stored -= gone
+            self.disks[name].stored -= gone | {
+                n for n, b in d.bitmaps.items() if not b.persistent}
             self.disks[name].bitmaps = {
                 n: b for n, b in d.bitmaps.items() if n not in gone}
 
@@ -190,13 +192,28 @@ class Disks:
             raise Refused('Bitmap name cannot be empty')
         if granularity < 512 or granularity & (granularity - 1):
             raise Refused('Granularity must be power of 2 and at least 512')
+        new = Bitmap(name, granularity.bit_length() - 1,
+                     not data.get('disabled', False),
+                     data.get('persistent', False))
         if name in d.bitmaps:
-            raise Refused(f'Bitmap already exists: {name}')
-        if len(name) > 1023:
-            raise Refused('Bitmap name too long|Name length exceeds maximum')
-        d.bitmaps[name] = Bitmap(name, granularity.bit_length() - 1,
-                                 not data.get('disabled', False),
-                                 data.get('persistent', False))
+            self._add_existing(d, new, data)
+        else:
+            d.bitmaps[name] = new
+
+    @staticmethod
+    def _add_existing(d, new, data):
+        old, how = d.bitmaps[new.name], data.get('if-exists', 'fail')
+        if how == 'fail':
+            raise Refused(f'Bitmap already exists: {new.name}')
+        if how == 'keep':
+            if old.inconsistent or old.recording != new.recording or \
+                    (new.persistent and not old.persistent) or \
+                    ('granularity' in data and old.shift != new.shift):
+                raise Refused(f"Bitmap '{new.name}' exists ")
+            return
+        d.usable(new.name, removes=True)
+        new.cut_end, new.stored_shift = old.cut_end, old.stored_shift
+        d.bitmaps[new.name] = new
 
     def do_remove(self, data):
         d = self.disks[data['node']]
@@ -221,6 +238,9 @@ class Disks:
                 else (source['node'], source['name'])
             b = self.disks[node].usable(name, changes=False)
             bits |= b.scaled(target.shift)
+            # Nobody has seen what lies past the end of a shorter one.
+            size = self.disks[node].size
+            bits |= span(size, d.size - size, target.shift)
         d.usable(data['target']).bits |= bits & d.all_bits(target.shift)
 
     def abort(self, data):
