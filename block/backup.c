@@ -121,13 +121,18 @@ static int backup_copy(Co *co, BackupJob *b)
 static int backup_run(Co *co, Job *job, Error **errp)
 {
     BackupJob *b = container_of(job, BackupJob, common);
+    int ret;
 
     co_move(co, b->root->loop);
     job_working_on(co, job);
     if (b->sync == MIRROR_SYNC_MODE_NONE) {
         return backup_idle(co, job);
     }
-    return backup_copy(co, b);
+    ret = backup_copy(co, b);
+    if (ret < 0) {
+        copy_buffer_close(co, b->copy);
+    }
+    return ret;
 }
 
 /* ---- the end ---- */
@@ -352,10 +357,17 @@ static Node *put_filter(Co *co, const BackupCommon *arg, Node *source,
     CbwSettings set = {
         .filter_node_name = arg->filter_node_name,
         .on_cbw_error = ON_CBW_ERROR_BREAK_GUEST_WRITE,
+        .buffer = CBW_BUFFER_DEFAULT,
     };
 
     if (arg->x_perf && arg->x_perf->has_min_cluster_size) {
         set.min_cluster_size = arg->x_perf->min_cluster_size;
+    }
+    if (arg->x_perf && arg->x_perf->has_cbw_buffer) {
+        set.buffer = MIN(arg->x_perf->cbw_buffer, INT64_MAX);
+    }
+    if (arg->sync == MIRROR_SYNC_MODE_NONE) {
+        set.buffer = 0;         /* its target is there to be read meanwhile */
     }
     return cbw_append(co, source, target, &set, errp);
 }

@@ -11,6 +11,7 @@
 
 #define DEFAULT_WORKERS 8
 #define DEFAULT_CHUNK (256 * KiB)
+#define GUEST_CHUNK (128 * KiB)         /* while guests are at work */
 
 typedef struct Background {
     CopyState *s;
@@ -32,6 +33,7 @@ static int chunk_run(Co *co, void *opaque)
     bool is_read = false;
     int ret = copy_region(co, bg->s, chunk->req.off, chunk->req.len, &is_read);
 
+    copy_pace_leave(bg->s, chunk->req.len);
     copy_release(bg->s, &chunk->req, ret);
     root_end(bg->call->root);
     if (ret < 0 && !bg->failed) {
@@ -71,24 +73,38 @@ static bool all_unallocated(Co *co, CopyState *s, const RangeReq *req)
     return true;
 }
 
-/* Starts the next chunk; false if there is none left. */
+static int64_t chunk_max(const CopyState *s, const CopyCall *call)
+{
+    int64_t max = call->max_chunk ? call->max_chunk : DEFAULT_CHUNK;
+
+    if (copy_pace_guest_active(s)) {
+        max = MIN(max, GUEST_CHUNK);
+    }
+    return MAX(max, copy_cluster_size(s));
+}
+
+/* Starts the next chunk; false if there is none left. Waits for its turn before
+ * it claims anything that a guest may want. */
 static bool start_chunk(Co *co, Background *bg, int64_t off, int64_t *next)
 {
     CopyCall *call = bg->call;
     CopyState *s = bg->s;
-    int64_t max = MAX(call->max_chunk ? call->max_chunk : DEFAULT_CHUNK,
-                      copy_cluster_size(s));
+    int64_t max = chunk_max(s, call);
     Chunk *chunk = g_new0(Chunk, 1);
 
     chunk->bg = bg;
     root_begin(co, call->root);
+    copy_pace_enter(co, s, max);
     if (!copy_claim(s, &chunk->req, off, call->off + call->len, max)) {
+        copy_pace_leave(s, max);
         root_end(call->root);
         g_free(chunk);
         return false;
     }
+    copy_pace_leave(s, max - chunk->req.len);
     *next = chunk->req.off + chunk->req.len;
     if (s->opts.skip_unallocated && all_unallocated(co, s, &chunk->req)) {
+        copy_pace_leave(s, chunk->req.len);
         copy_release(s, &chunk->req, 0);
         root_end(call->root);
         g_free(chunk);
@@ -101,37 +117,61 @@ static bool start_chunk(Co *co, Background *bg, int64_t off, int64_t *next)
     return true;
 }
 
-int copy_background(Co *co, CopyState *s, CopyCall *call, bool *error_is_read)
+/* Whether something of the range is to be copied, now that nobody does. */
+static bool work_left(Co *co, CopyState *s, const CopyCall *call)
 {
-    Background bg = { .s = s, .call = call };
-    int64_t end = call->off + call->len;
+    int64_t end = MIN(call->off + call->len, s->len);
+
+    /* A guest's copy that failed comes back. */
+    return reqlist_wait_one(co, &s->requests, call->off, call->len) ||
+           bitset_next_set(s->todo, call->off >> s->shift,
+                           DIV_ROUND_UP(end, copy_cluster_size(s))) >= 0;
+}
+
+static int background_run(Co *co, Background *bg)
+{
+    CopyState *s = bg->s;
+    CopyCall *call = bg->call;
     int ret;
 
-    co_group_init(&bg.group, co_loop(co),
-                  call->max_workers ? call->max_workers : DEFAULT_WORKERS);
     do {
         int64_t next = call->off;
 
-        while (!bg.failed && wait_for_turn(co, call) &&
-               start_chunk(co, &bg, next, &next)) {
+        while (!bg->failed && wait_for_turn(co, call) &&
+               start_chunk(co, bg, next, &next)) {
             continue;
         }
-        ret = co_group_wait(co, &bg.group);
-        /* A guest's copy that failed has come back. */
-    } while (ret == 0 && !call->cancelled &&
-             (reqlist_wait_one(co, &s->requests, call->off, call->len) ||
-              bitset_next_set(s->todo, call->off >> s->shift,
-                              DIV_ROUND_UP(MIN(end, s->len),
-                                           copy_cluster_size(s))) >= 0));
+        ret = co_group_wait(co, &bg->group);
+        if (ret == 0 && !call->cancelled) {
+            ret = copy_buffer_flush(co, s, &call->cancelled);
+        }
+    } while (ret == 0 && !call->cancelled && work_left(co, s, call));
+    return ret == 0 && call->cancelled ? -ECANCELED : ret;
+}
+
+int copy_background(Co *co, CopyState *s, CopyCall *call, bool *error_is_read)
+{
+    Background bg = { .s = s, .call = call };
+    bool was = co_is_background(co);
+    int ret;
+
+    call->state = s;
+    co_set_background(co, true);
+    co_group_init(&bg.group, co_loop(co),
+                  call->max_workers ? call->max_workers : DEFAULT_WORKERS);
+    ret = background_run(co, &bg);
+    co_set_background(co, was);
     if (ret < 0) {
         *error_is_read = bg.error_is_read;
-        return ret;
     }
-    return call->cancelled ? -ECANCELED : 0;
+    return ret;
 }
 
 void copy_cancel(CopyCall *call)
 {
     call->cancelled = true;
     co_sleep_wake(&call->sleep);
+    if (call->state) {
+        copy_buffer_wake(call->state);
+    }
 }

@@ -14,6 +14,9 @@
  * write first copies, then waits for the readers of its range, then goes down:
  * so no reader ever sees new data.
  *
+ * What is copied may wait in memory (block/copy-buffer.c): it is done, too, and
+ * readers find it there first.
+ *
  * A copy that fails either fails the write (break-guest-write), or breaks the
  * snapshot: from then on its readers get -EACCES, and writes go down at once.
  * With a timeout the guest does not wait longer than that: the copy is then
@@ -133,24 +136,46 @@ static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
     return 0;
 }
 
+static int cbw_read(Co *co, Node *node, int64_t off, int64_t len,
+                    const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    CbwState *s = node->state;
+    int64_t begun = clock_ns();
+    int ret = io_read(co, node->file, off, len, iov, iov_off, flags);
+
+    copy_note_guest(s->copy, begun);
+    return ret;
+}
+
 static int cbw_write(Co *co, Node *node, int64_t off, int64_t len,
                      const IoVec *iov, int64_t iov_off, ReqFlags flags)
 {
+    CbwState *s = node->state;
+    int64_t begun = clock_ns();
+    int ret = 0;
+
     if (!(flags & REQ_WRITE_UNCHANGED)) {
-        int ret = cbw_do_copy(co, node, off, len);
-        if (ret < 0) {
-            return ret;
-        }
+        ret = cbw_do_copy(co, node, off, len);
     }
-    return io_write(co, node->file, off, len, iov, iov_off, flags);
+    if (ret == 0) {
+        ret = io_write(co, node->file, off, len, iov, iov_off, flags);
+    }
+    copy_note_guest(s->copy, begun);
+    return ret;
 }
 
 static int cbw_zero(Co *co, Node *node, int64_t off, int64_t len,
                     ReqFlags flags)
 {
+    CbwState *s = node->state;
+    int64_t begun = clock_ns();
     int ret = cbw_do_copy(co, node, off, len);
 
-    return ret < 0 ? ret : io_zero(co, node->file, off, len, flags);
+    if (ret == 0) {
+        ret = io_zero(co, node->file, off, len, flags);
+    }
+    copy_note_guest(s->copy, begun);
+    return ret;
 }
 
 static int cbw_discard(Co *co, Node *node, int64_t off, int64_t len)
@@ -162,10 +187,10 @@ static int cbw_discard(Co *co, Node *node, int64_t off, int64_t len)
 
 /* ---- the snapshot ---- */
 
-/* Where the first part of [off, off + *@len) is to be found. From the child it
- * is marked in @req, to be taken out when it has been read. */
+/* Where the first part of [off, off + *@len) is to be found: in the target, the
+ * child, or in memory (*@from is NULL then). */
 static int snapshot_locate(Node *node, int64_t off, int64_t *len, Edge **from,
-                           RangeReq *req)
+                           const void **data)
 {
     CbwState *s = node->state;
     int shift = cbw_shift(s);
@@ -184,30 +209,49 @@ static int snapshot_locate(Node *node, int64_t off, int64_t *len, Edge **from,
         *len = (stop << shift) - off;
     }
     *from = done ? s->target : node->file;
+    if (done && copy_buffer_find(s->copy, off, len, data)) {
+        *from = NULL;
+    }
     return 0;
 }
 
-static int cbw_snapshot_read(Co *co, Node *node, int64_t off, int64_t len,
-                             const IoVec *iov, int64_t iov_off)
+/* What waits in memory, without suspending. */
+static void snapshot_read_memory(const void *data, const IoVec *iov,
+                                 int64_t iov_off, int64_t len)
+{
+    if (data) {
+        iov_from_buf(iov, iov_off, data, len);
+    } else {
+        iov_memset(iov, iov_off, 0, len);
+    }
+}
+
+static int snapshot_read(Co *co, Node *node, int64_t off, int64_t len,
+                         const IoVec *iov, int64_t iov_off)
 {
     CbwState *s = node->state;
 
     while (len) {
         int64_t n = len;
+        const void *data;
         RangeReq req;
         Edge *from;
         int ret;
 
         /* Two readers of one range: one after the other. */
         reqlist_wait_all(co, &s->reading, off, len);
-        ret = snapshot_locate(node, off, &n, &from, &req);
+        ret = snapshot_locate(node, off, &n, &from, &data);
         if (ret < 0) {
             return ret;
         }
         if (from == node->file) {
             reqlist_add(&s->reading, &req, off, n);
         }
-        ret = io_read(co, from, off, n, iov, iov_off, 0);
+        if (from) {
+            ret = io_read(co, from, off, n, iov, iov_off, 0);
+        } else {
+            snapshot_read_memory(data, iov, iov_off, n);
+        }
         if (from == node->file) {
             reqlist_remove(&s->reading, &req);
         }
@@ -222,13 +266,27 @@ static int cbw_snapshot_read(Co *co, Node *node, int64_t off, int64_t len,
     return s->error ? -EACCES : 0;
 }
 
+/* Gives way to those who use the disk itself. */
+static int cbw_snapshot_read(Co *co, Node *node, int64_t off, int64_t len,
+                             const IoVec *iov, int64_t iov_off)
+{
+    CbwState *s = node->state;
+    int ret;
+
+    copy_pace_enter(co, s->copy, len);
+    ret = snapshot_read(co, node, off, len, iov, iov_off);
+    copy_pace_leave(s->copy, len);
+    return ret;
+}
+
 static int cbw_snapshot_status(Co *co, Node *node, bool precise, int64_t off,
                                int64_t len, Extent *ret)
 {
     CbwState *s = node->state;
+    const void *data;
     RangeReq req;
     Edge *from;
-    int err = snapshot_locate(node, off, &len, &from, &req);
+    int err = snapshot_locate(node, off, &len, &from, &data);
 
     if (err < 0) {
         return err;
@@ -236,10 +294,17 @@ static int cbw_snapshot_status(Co *co, Node *node, bool precise, int64_t off,
     /* Looked at while nothing of it changes, like a read. */
     if (from == node->file) {
         reqlist_wait_all(co, &s->reading, off, len);
-        err = snapshot_locate(node, off, &len, &from, &req);
+        err = snapshot_locate(node, off, &len, &from, &data);
         if (err < 0) {
             return err;
         }
+    }
+    if (!from) {
+        *ret = (Extent) {
+            .len = len,
+            .flags = EXTENT_ALLOCATED | (data ? EXTENT_DATA : EXTENT_ZERO),
+        };
+        return 0;
     }
     if (from == node->file) {
         reqlist_add(&s->reading, &req, off, len);
@@ -347,13 +412,36 @@ static void cbw_close(Co *co, Node *node)
 {
     CbwState *s = node->state;
 
+    if (s->copy) {
+        copy_buffer_close(co, s->copy);
+    }
     root_free(co, s->behind);
     copy_state_free(s->copy);
     bitset_free(s->access);
     bitset_free(s->done);
 }
 
-static const RootOps cbw_behind_ops = { .kind = "copy-before-write" };
+/* Who says what is to happen when the target fails or is slow wants to see it
+ * happen: there, a buffer has to be asked for. */
+static int64_t cbw_buffer_size(const BlockdevOptionsCbw *o)
+{
+    if (o->has_cbw_buffer) {
+        return MIN(o->cbw_buffer, INT64_MAX);
+    }
+    return o->has_on_cbw_error || o->has_cbw_timeout ? 0 : CBW_BUFFER_DEFAULT;
+}
+
+static void cbw_behind_resume(Root *root)
+{
+    Node *node = root->opaque;
+
+    copy_buffer_resume(((CbwState *)node->state)->copy);
+}
+
+static const RootOps cbw_behind_ops = {
+    .kind = "copy-before-write",
+    .resume = cbw_behind_resume,
+};
 
 static bool cbw_open(Co *co, Node *node, OpenFlags flags, Error **errp)
 {
@@ -367,6 +455,7 @@ static bool cbw_open(Co *co, Node *node, OpenFlags flags, Error **errp)
     s->behind = root_open(co, s->target->child, "", &cbw_behind_ops, node, 0,
                           PERM_ALL, errp);
     if (s->behind) {
+        copy_buffer_use(s->copy, cbw_buffer_size(o), s->behind);
         return true;
     }
 fail:
@@ -405,6 +494,7 @@ const BlockDriver copy_before_write_driver = {
     .exact_name = open_file_name,
     .open = cbw_open,
     .close = cbw_close,
+    .read = cbw_read,
     .write = cbw_write,
     .zero = cbw_zero,
     .discard = cbw_discard,
@@ -441,6 +531,8 @@ static BlockdevOptions *cbw_options(const Node *source, const Node *target,
     c->on_cbw_error = set->on_cbw_error;
     c->has_min_cluster_size = set->min_cluster_size != 0;
     c->min_cluster_size = set->min_cluster_size;
+    c->has_cbw_buffer = true;
+    c->cbw_buffer = set->buffer;
     return o;
 }
 

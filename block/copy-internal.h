@@ -7,6 +7,18 @@
 #include "block/copy.h"
 #include "util/reqlist.h"
 
+/* See copy-pace.c. Times in nanoseconds of clock_ns(). */
+typedef struct CopyPace {
+    int64_t window;             /* bytes; 0: no guest was seen yet */
+    int64_t in_flight;
+    int64_t last_guest;
+    int64_t since, sum, count;  /* latencies of the interval */
+    int64_t base;               /* the lowest mean, not long ago */
+    CoQueue waiters;
+} CopyPace;
+
+typedef struct CopyBuffer CopyBuffer;
+
 struct CopyState {
     Edge *source, *target;
     CopyOptions opts;
@@ -20,6 +32,8 @@ struct CopyState {
     ReqList requests;
     void (*progress)(void *opaque, int64_t bytes);
     void *progress_opaque;
+    CopyPace pace;
+    CopyBuffer *buffer;         /* NULL: copies go to the target at once */
 };
 
 /* Moves the first run of todo in [off, end), at most @max bytes, into a
@@ -28,7 +42,33 @@ bool copy_claim(CopyState *s, RangeReq *req, int64_t off, int64_t end,
                 int64_t max);
 /* Ends it; back to todo if @ret says that it failed. */
 void copy_release(CopyState *s, RangeReq *req, int ret);
+typedef enum CopyKind {
+    COPY_DATA,
+    COPY_ZERO,
+    COPY_NOTHING,               /* not wanted: it lies in the base */
+} CopyKind;
+/* What to do with the first part of [off, off + *@len). Not knowing better, all
+ * of it is data. */
+CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len);
 /* Copies a claimed range. *@is_read is set if an error was the source's. */
 int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read);
+
+/* ---- copy-buffer.c ---- */
+
+bool copy_buffer_has_room(const CopyState *s, int64_t len);
+/* Reads a claimed range into memory and ends the claim; on error it is the
+ * caller's still. */
+int copy_buffer_take(Co *co, CopyState *s, RangeReq *req);
+/* Waits until the target has all: 0, or what it refused with; what it doesn't
+ * have stays. 0 also when *@cancelled (see copy_buffer_wake). */
+int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled);
+void copy_buffer_wake(CopyState *s);
+/* What lies wholly in the range need not be written. */
+void copy_buffer_forget(CopyState *s, int64_t off, int64_t len);
+void copy_buffer_free(CopyState *s);
+
+/* ---- copy-pace.c ---- */
+
+bool copy_pace_guest_active(const CopyState *s);
 
 #endif

@@ -5,9 +5,10 @@
  *
  *     todo        bits still to copy, one a cluster
  *     requests    ranges that somebody copies at this moment
+ *     buffer      old data that the target doesn't have yet (copy-buffer.c)
  *
- * A cluster is in one of three states: in todo, in a request, or neither (done,
- * or never wanted). copy_claim() takes it from todo into a request at once,
+ * A cluster is in one of four states: in todo, in a request, in the buffer, or
+ * in none of these (done, or never wanted). copy_claim() takes it from todo into a request at once,
  * without suspending; copy_release() takes it out, back to todo if the copy
  * failed. So a cluster is never copied twice at the same time, and who needs
  * one that another copies waits for that request.
@@ -66,6 +67,7 @@ void copy_state_free(CopyState *s)
 {
     if (s) {
         g_assert(!s->requests.first);
+        copy_buffer_free(s);
         bitset_free(s->todo);
         g_free(s);
     }
@@ -153,6 +155,8 @@ void copy_forget(CopyState *s, int64_t off, int64_t len)
 
     if (last > first) {
         bitset_clear(s->todo, first, last - first);
+        copy_buffer_forget(s, first << s->shift,
+                           cluster_bytes(s, first, last - first));
     }
 }
 
@@ -195,21 +199,20 @@ static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
                      (s->opts.compress ? REQ_COMPRESSED : 0));
 }
 
-/* What to do with the first part of [off, off + *@len). */
-static int copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len,
-                     int *flags)
+CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len)
 {
     Extent ext;
-    int ret = status_above(co, s->source->child,
-                           s->opts.skip_unallocated ? s->opts.base : NULL,
-                           false, true, off, *len, &ext);
 
-    if (ret < 0) {
-        return ret;
+    if (status_above(co, s->source->child,
+                     s->opts.skip_unallocated ? s->opts.base : NULL, false,
+                     true, off, *len, &ext) < 0) {
+        return COPY_DATA;
     }
     *len = ext.len;
-    *flags = ext.flags;
-    return 0;
+    if (s->opts.skip_unallocated && !(ext.flags & EXTENT_ALLOCATED)) {
+        return COPY_NOTHING;
+    }
+    return ext.flags & EXTENT_ZERO ? COPY_ZERO : COPY_DATA;
 }
 
 int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
@@ -218,23 +221,18 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
 
     while (off < end) {
         int64_t n = end - off, aligned;
-        int flags = EXTENT_DATA | EXTENT_ALLOCATED, ret;
+        CopyKind kind = copy_kind(co, s, off, &n);
+        int ret = 0;
 
-        /* Not knowing better, it is data. */
-        if (copy_kind(co, s, off, &n, &flags) < 0) {
-            n = end - off;
-        }
         /* A compressed cluster is written whole. */
         aligned = ROUND_UP(off + n, copy_cluster_size(s)) - off;
         if (s->opts.compress && n < end - off) {
             n = MIN(aligned, end - off);
-            flags = aligned == n ? flags : EXTENT_DATA | EXTENT_ALLOCATED;
+            kind = aligned == n ? kind : COPY_DATA;
         }
-        if (s->opts.skip_unallocated && !(flags & EXTENT_ALLOCATED)) {
-            ret = 0;
-        } else if (flags & EXTENT_ZERO) {
+        if (kind == COPY_ZERO) {
             ret = copy_zeroes(co, s, off, n, is_read);
-        } else {
+        } else if (kind == COPY_DATA) {
             ret = copy_data(co, s, off, n, is_read);
         }
         if (ret < 0) {
@@ -247,6 +245,25 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
 
 /* ---- for guests ---- */
 
+/* A claimed range, into memory or to the target. */
+static int copy_claimed(Co *co, CopyState *s, RangeReq *req, bool *is_read)
+{
+    int ret = -ENOMEM;
+
+    if (copy_buffer_has_room(s, req->len)) {
+        *is_read = true;
+        ret = copy_buffer_take(co, s, req);
+        if (ret == 0) {
+            return 0;
+        }
+    }
+    if (ret == -ENOMEM || ret == -ECANCELED) {
+        ret = copy_region(co, s, req->off, req->len, is_read);
+    }
+    copy_release(s, req, ret);
+    return ret;
+}
+
 int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
                    bool *error_is_read)
 {
@@ -258,9 +275,8 @@ int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
         RangeReq req;
 
         while (copy_claim(s, &req, off, end, COPY_GUEST_CHUNK)) {
-            int ret = copy_region(co, s, req.off, req.len, error_is_read);
+            int ret = copy_claimed(co, s, &req, error_is_read);
 
-            copy_release(s, &req, ret);
             if (ret < 0) {
                 return ret;
             }

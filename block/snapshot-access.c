@@ -77,6 +77,7 @@ const BlockDriver snapshot_access_driver = {
     .name = "snapshot-access",
     .id = BLOCKDEV_DRIVER_SNAPSHOT_ACCESS,
     .kind = DRIVER_FORMAT,
+    .background = true,
     .exact_name = open_file_name,
     .open = snapshot_access_open,
     .read = snapshot_access_read,

@@ -42,6 +42,14 @@ static void conn_settle(Co *co, NbdConn *conn)
     }
 }
 
+/* Whether its clients give way to those of other exports. */
+static bool export_is_background(const NbdExport *exp)
+{
+    Node *node = root_node(exp->common.root);
+
+    return node && node_skip_filters(node)->drv->background;
+}
+
 /* Goes where the export has gone; nothing is in flight on the way. */
 static void conn_follow_export(Co *co, NbdConn *conn)
 {
@@ -56,6 +64,7 @@ static void conn_follow_export(Co *co, NbdConn *conn)
     }
     if (!conn->listed) {
         conn->listed = true;
+        co_set_background(co, export_is_background(conn->exp));
         g_ptr_array_add(conn->exp->served, conn);
     }
 }
@@ -579,6 +588,7 @@ void nbd_transmission(Co *co, NbdConn *conn)
     if (conn->listed) {
         g_ptr_array_remove_fast(conn->exp->served, conn);
     }
+    co_set_background(co, false);
     co_move(co, loop_main());
     iothread_unuse(conn->loop);
 

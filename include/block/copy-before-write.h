@@ -10,11 +10,14 @@
 
 #include "block/copy.h"
 
+#define CBW_BUFFER_DEFAULT (64 * MiB)
+
 typedef struct CbwSettings {
     const char *filter_node_name;       /* NULL: generated */
     OnCbwError on_cbw_error;
     int64_t timeout_ns;                 /* 0: none */
     int64_t min_cluster_size;           /* 0: by the target */
+    int64_t buffer;                     /* bytes; 0: none */
 } CbwSettings;
 
 /* A new reference to the filter, or NULL. The caller drains @source's graph

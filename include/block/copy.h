@@ -42,8 +42,33 @@ void copy_set_compress(CopyState *s, bool compress);
 /* The clusters that lie wholly in the range are not wanted any more. */
 void copy_forget(CopyState *s, int64_t off, int64_t len);
 
+/* What was read for a guest may wait in memory, up to @limit bytes of it, for
+ * being written to the target under @root (the caller's, who closes the buffer
+ * before it goes). Not where readers of the target would miss it there. */
+struct Root;
+void copy_buffer_use(CopyState *s, int64_t limit, struct Root *root);
+/*
+ * Whether the first of the *@len bytes from @off on wait in memory, and *@len cut
+ * to what is alike. *@data: there, until the caller suspends; NULL: zeroes.
+ */
+bool copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
+                      const void **data);
+/* @root's door is open again: to be called by its owner. */
+void copy_buffer_resume(CopyState *s);
+/* Lets nothing more in and ends the writing; what is left is in todo again.
+ * Suspends; comes back to the caller's loop. */
+void copy_buffer_close(Co *co, CopyState *s);
+
+/* A guest's request, begun at clock_ns() @begun_ns, has ended: how hard the
+ * background works follows how long these take. */
+void copy_note_guest(CopyState *s, int64_t begun_ns);
+/* Waits until @len more bytes may be in flight that no guest waits for. */
+void copy_pace_enter(Co *co, CopyState *s, int64_t len);
+void copy_pace_leave(CopyState *s, int64_t len);
+
 /* Copies what of [off, off + len) is in todo, and waits for what others copy of
- * it. *@error_is_read tells the side that failed. Suspends. */
+ * it; into memory, if there is a buffer with room. *@error_is_read tells the
+ * side that failed. Suspends. */
 int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
                    bool *error_is_read);
 
@@ -55,6 +80,7 @@ typedef struct CopyCall {
     /* Each chunk is one root_begin/root_end of this root. */
     struct Root *root;
     /* The engine's. */
+    CopyState *state;
     bool cancelled;
     CoSleep sleep;
 } CopyCall;

@@ -145,6 +145,7 @@ struct BlockDriver {
     bool writes_zero_fua;       /* zero takes REQ_FUA; write always does or
                                  * has supports_fua false */
     bool supports_fua;
+    bool background;            /* who reads it gives way to the loop's others */
     bool supports_compressed;   /* write takes REQ_COMPRESSED */
 
     /* Turns a name (with its protocol prefix; for "file" also a path without
