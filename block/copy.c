@@ -19,6 +19,7 @@
  */
 
 #include "copy-internal.h"
+#include "block/info.h"
 #include "util/bytes.h"
 
 #define COPY_DEFAULT_CLUSTER (64 * KiB)
@@ -32,8 +33,15 @@ static int64_t cluster_size_for(Co *co, Node *target, int64_t min)
     int64_t size = MAX(COPY_DEFAULT_CLUSTER, min);
 
     target = node_skip_filters(target);
-    if (target->drv->info && target->drv->info(co, target, &info) == 0) {
-        size = MAX(size, info.cluster_size);
+    if (info_driver(co, target, &info) >= 0) {
+        return MAX(size, info.cluster_size);
+    }
+    if (!target->backing) {
+        warn_report("The target block device doesn't provide information "
+                    "about the block size and it doesn't have a backing "
+                    "file. The default block size of %" PRId64 " bytes is "
+                    "used. If the actual block size of the target exceeds "
+                    "this default, the backup may be unusable", size);
     }
     return size;
 }
