@@ -29,6 +29,8 @@ static const ImgCommand commands[] = {
       "--disable)... [-b source_file [-F source_fmt]] [-g granularity] "
       "[--if-exists fail|keep|replace] "
       "[--object objectdef] [--image-opts | -f fmt] filename bitmap\n"
+      "  bitmap " SOURCE "--check [--output=ofmt] [-f fmt] [-U] filename "
+      "[bitmap]\n"
       "  bitmap " SOURCE "--output=png [-f fmt] [-U] filename..." },
     { "check", img_check,
       SOURCE "[-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] "
@@ -108,7 +110,9 @@ static const char parameters_help[] =
 "bitmap: -g is the granularity for --add, -b and -F name the image that\n"
 "        --merge takes its source from; actions run in the order given;\n"
 "        --if-exists keep adds it unless it is there and sound, replace\n"
-"        puts an empty one in its place\n"
+"        puts an empty one in its place; --check tells whether incremental\n"
+"        backups may rest on the bitmaps of the chain: exit code 0 if so,\n"
+"        1 if not\n"
 "check:  -r leaks frees leaked clusters, -r all repairs whatever it can\n"
 "compare: -s also compares lengths and allocation\n"
 "convert: -c compresses, -S is the shortest run of zeroes to leave out (4k;\n"

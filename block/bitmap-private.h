@@ -9,6 +9,7 @@
  *     bitmap-edit.c     changes that a transaction can take back
  *     bitmap-layer.c    the layers of a chain and what they have
  *     bitmap-carry.c    bitmaps follow the data when the graph changes
+ *     bitmap-chain.c    whether a backup may rest on the bitmaps of a chain
  */
 #ifndef BLOCK_BITMAP_PRIVATE_H
 #define BLOCK_BITMAP_PRIVATE_H

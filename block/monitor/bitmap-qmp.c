@@ -8,6 +8,7 @@
  * transaction of one action. All hold the control lock from first to last.
  */
 
+#include "block/bitmap-chain.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/monitor.h"
@@ -278,5 +279,17 @@ bool qmp_x_debug_block_dirty_bitmap_sha256(Co *co, BlockDirtyBitmap *arg,
     }
     *ret = g_new0(BlockDirtyBitmapSha256, 1);
     (*ret)->sha256 = hex;
+    return true;
+}
+
+bool qmp_query_bitmap_chain(Co *co, const char *node, const char *name,
+                            BitmapChainList **ret, Error **errp)
+{
+    Node *top = node_lookup(node, errp);
+
+    if (!top) {
+        return false;
+    }
+    *ret = bitmap_chain_query(co, top, name);
     return true;
 }

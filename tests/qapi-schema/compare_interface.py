@@ -49,7 +49,7 @@ MISSING = {
 
 # The same for what we have and QEMU hasn't; 'commands' and 'events' by name.
 EXTENSIONS = {
-    'commands': {'block-dirty-bitmap-populate'},
+    'commands': {'block-dirty-bitmap-populate', 'query-bitmap-chain'},
     'T92': {'bitmap-populate'},
     'T287': {'block-dirty-bitmap-populate'},
 }

@@ -386,14 +386,28 @@ static int bitmap_draw(Co *co, BitmapArgs *a)
     return img_bitmap_picture(co, &a->image, a->files, a->n_files);
 }
 
+static bool bitmap_wants_check(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++) {
+        if (!strcmp(argv[i], "--check")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int img_bitmap(Co *co, int argc, char **argv)
 {
     BitmapArgs a = {
         .image.flags = OPEN_RDWR,
-        .actions = g_array_new(false, false, sizeof(BitmapAction)),
     };
-    int ret = bitmap_parse(co, &a, argc, argv);
+    int ret;
 
+    if (bitmap_wants_check(argc, argv)) {
+        return img_bitmap_check(co, argc, argv);
+    }
+    a.actions = g_array_new(false, false, sizeof(BitmapAction));
+    ret = bitmap_parse(co, &a, argc, argv);
     if (ret < 0) {
         ret = a.output ? bitmap_draw(co, &a) : bitmap_run(co, &a);
     }

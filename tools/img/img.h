@@ -23,6 +23,9 @@ ImgCommandFn img_amend, img_bench, img_bitmap, img_check, img_commit,
     img_compare, img_convert, img_create, img_dd, img_info, img_map,
     img_measure, img_rebase, img_resize, img_snapshot;
 
+/* bitmap --check */
+ImgCommandFn img_bitmap_check;
+
 /* Usage, parameters, formats: to stdout (qemu-img.c). */
 void img_help(void);
 
