@@ -47,7 +47,7 @@ static const ImgCommand commands[] = {
       "[filename2 [...]] output_filename" },
     { "create", img_create,
       "[--object objectdef] [-q] [-f fmt] [-b backing_file "
-      "[-F backing_fmt]] [-u] [-o options] filename [size]" },
+      "[-F backing_fmt] [--bitmaps]] [-u] [-o options] filename [size]" },
     { "dd", img_dd,
       "[--image-opts] [-U] [-f fmt] [-O output_fmt] [bs=block_size] "
       "[count=blocks] [skip=blocks] if=input of=output" },
@@ -120,6 +120,7 @@ static const char parameters_help[] =
 "        -m is how many requests run at once (8), -W lets them write out of\n"
 "        order, -C lets the host copy, --bitmaps copies persistent bitmaps\n"
 "        and --skip-broken-bitmaps leaves out inconsistent ones\n"
+"create: --bitmaps gives an overlay the recording bitmaps of its base, empty\n"
 "snapshot: -l lists, -c creates, -a goes back to, -d deletes\n"
 "\n";
 

@@ -10,12 +10,13 @@ typedef struct CreateArgs {
     const char *filename, *format, *backing, *backing_format;
     char *options;
     int64_t size;
-    bool unsafe, quiet;
+    bool unsafe, quiet, bitmaps;
 } CreateArgs;
 
 static const struct option create_longopts[] = {
     { "help", no_argument, 0, 'h' },
     { "object", required_argument, 0, 1 },
+    { "bitmaps", no_argument, 0, 2 },
     { 0 }
 };
 
@@ -54,11 +55,31 @@ static int create_parse_options_of(Co *co, CreateArgs *a, int argc,
                 return ret;
             }
             break;
+        case 2:
+            a->bitmaps = true;
+            break;
         default:
             return img_getopt_code(c);
         }
     }
     return -1;
+}
+
+/* Whose bitmaps? */
+static bool create_check_bitmaps(const CreateArgs *a)
+{
+    bool backing = a->backing || (a->options &&
+                                  strstr(a->options, "backing_file="));
+
+    if (a->bitmaps && !backing) {
+        error_report("--bitmaps only supported with a backing file");
+        return false;
+    }
+    if (a->bitmaps && a->unsafe) {
+        error_report("--bitmaps needs the backing file: -u not supported");
+        return false;
+    }
+    return true;
 }
 
 static int create_parse(Co *co, CreateArgs *a, int argc, char **argv)
@@ -81,6 +102,9 @@ static int create_parse(Co *co, CreateArgs *a, int argc, char **argv)
     if (optind < argc) {
         return img_usage_error("Unexpected argument: %s", argv[optind]);
     }
+    if (!img_wants_help(a->options) && !create_check_bitmaps(a)) {
+        return 1;
+    }
     return -1;
 }
 
@@ -97,7 +121,9 @@ static int create_run(Co *co, const CreateArgs *a)
     }
     if (!create_image(co, a->filename, a->format, a->backing,
                       a->backing_format, a->options, a->size, a->unsafe,
-                      a->quiet, &err)) {
+                      a->quiet, &err) ||
+        (a->bitmaps &&
+         !img_create_bitmaps(co, a->filename, a->format, &err))) {
         error_reportf_err(err, "%s: ", a->filename);
         return 1;
     }

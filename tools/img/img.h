@@ -23,6 +23,10 @@ ImgCommandFn img_amend, img_bench, img_bitmap, img_check, img_commit,
     img_compare, img_convert, img_create, img_dd, img_info, img_map,
     img_measure, img_rebase, img_resize, img_snapshot;
 
+/* create --bitmaps: the bitmaps of its base for an image that has just been
+ * made; it is deleted if they can't be had. */
+bool img_create_bitmaps(Co *co, const char *filename, const char *format,
+                        Error **errp);
 /* bitmap --check */
 ImgCommandFn img_bitmap_check;
 
