@@ -447,6 +447,19 @@ void guest_start(Guest *g, int writers, int ops)
     }
 }
 
+uint32_t *guest_content(const Guest *g)
+{
+    uint32_t *content = g_memdup2(g->tags, tags_size(g));
+
+    for (int64_t i = 0; i < g->sectors; i++) {
+        content[i] = content[i] == GUEST_UNSURE ? 0 : content[i];
+    }
+    for (const Range *r = g->busy; r; r = r->next) {
+        memset(content + r->first, 0, r->n * sizeof(*content));
+    }
+    return content;
+}
+
 bool guest_is_writing(const Guest *g)
 {
     return g->writers > 0;

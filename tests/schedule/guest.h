@@ -52,6 +52,9 @@ int guest_cuts(const Guest *g);
 int guest_cut(Guest *g);
 /* Reads some of @root, which has to be as in that cut; 0 or -errno. */
 int guest_look(Co *co, Guest *g, Root *root, int cut);
+/* The tags, with 0 where a write or a discard is under way or has failed; the
+ * caller frees them. */
+uint32_t *guest_content(const Guest *g);
 bool guest_is_writing(const Guest *g);
 /* Whether @root holds one of the cuts [first, last), exactly. */
 bool guest_is_cut(Co *co, Guest *g, Root *root, int first, int last);

@@ -30,7 +30,9 @@
 
 typedef struct Running {
     char *id;                   /* NULL: none */
-    const char *target;
+    const char *target;         /* NULL: it fills a bitmap, @fills */
+    Shadow *fills;
+    uint32_t *content;          /* the disk before */
     Shadow *shadow;             /* incremental; or the one that was cleared */
     bool clears;                /* the shadow was cleared by its transaction */
     int first_cut, last_cut;
@@ -136,13 +138,28 @@ static void check_copy(Co *co, World *w, const Running *r)
     control_unlock(co);
 }
 
+/* Nothing that was written is lost, and data that have been there all the time
+ * have been found. */
+static void check_filled(Co *co, World *w, Running *r, bool good)
+{
+    g_autofree uint32_t *now = guest_content(w->guest);
+
+    for (int64_t i = 0; i < guest_sectors(w->guest); i++) {
+        r->fills->must[i] |= good && now[i] && now[i] == r->content[i];
+        r->fills->may[i] |= good;
+    }
+    guest_check_bitmap(co, w->guest, node("disk"), r->fills);
+}
+
 static void settle(Co *co, World *w, Running *r, Job *job)
 {
     bool good = job->ret == 0;
 
     g_assert(good || w->failing || r->cancelled);
     g_string_append_printf(history, "# job %s ended: %d\n", r->id, job->ret);
-    if (good) {
+    if (r->fills) {
+        check_filled(co, w, r, good);
+    } else if (good) {
         sim_disk_fail(0);
         check_copy(co, w, r);
         sim_disk_fail(w->failing ? 60 : 0);
@@ -159,7 +176,8 @@ static void settle(Co *co, World *w, Running *r, Job *job)
     }
     qmp(co, "job-dismiss", "{'id': '%s'}", r->id);
     g_clear_pointer(&r->id, g_free);
-    r->shadow = NULL;
+    g_clear_pointer(&r->content, g_free);
+    r->shadow = r->fills = NULL;
 }
 
 /* Looks whether jobs have come to their end. */
@@ -195,18 +213,29 @@ static const char *tuning(void)
 static bool is_free(const World *w, const char *target)
 {
     for (int i = 0; i < JOBS; i++) {
-        if (w->jobs[i].id && g_str_equal(w->jobs[i].target, target)) {
+        if (w->jobs[i].id && g_strcmp0(w->jobs[i].target, target) == 0) {
             return false;
         }
     }
     return true;
 }
 
+/* A job is filling b1, which is kept from others. */
+static bool bitmap_is_filled(const World *w)
+{
+    for (int i = 0; i < JOBS; i++) {
+        if (w->jobs[i].id && w->jobs[i].fills) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void begin_job(World *w, Running *r, const char *target)
 {
     r->id = g_strdup_printf("j%d", w->names++);
     r->target = target;
-    r->shadow = NULL;
+    r->fills = r->shadow = NULL;
     r->clears = r->cancelled = false;
     r->first_cut = guest_cuts(w->guest);
 }
@@ -326,8 +355,9 @@ static void do_remove(Co *co, World *w)
     const char *name = sim_one_in(4) ? "b0" : "b1";
     Shadow *s = guest_find(w->guest, name);
 
-    if (s && qmp(co, "block-dirty-bitmap-remove",
-                 "{'node': 'disk', 'name': '%s'}", name)) {
+    if (s && !bitmap_is_filled(w) &&
+        qmp(co, "block-dirty-bitmap-remove",
+            "{'node': 'disk', 'name': '%s'}", name)) {
         guest_forget(w->guest, s);
         break_lineage(w, name);
     }
@@ -338,7 +368,7 @@ static void do_clear(Co *co, World *w)
     const char *name = sim_one_in(4) ? "b0" : "b1";
     Shadow *s = guest_find(w->guest, name);
 
-    if (!s || s->may_next) {
+    if (!s || s->may_next || bitmap_is_filled(w)) {
         return;
     }
     guest_mark(w->guest, s);
@@ -357,7 +387,7 @@ static void do_switch(Co *co, World *w)
     Shadow *s = guest_find(w->guest, "b1");
     bool was;
 
-    if (!s) {
+    if (!s || bitmap_is_filled(w)) {
         return;
     }
     was = s->recording;
@@ -378,7 +408,8 @@ static void do_merge(Co *co, World *w)
            *to = guest_find(w->guest, "b1");
     g_autofree bool *must = NULL;
 
-    if (!from || !to || from->may_next || to->may_next) {
+    if (!from || !to || from->may_next || to->may_next ||
+        bitmap_is_filled(w)) {
         return;
     }
     must = g_memdup2(from->must, guest_sectors(w->guest));
@@ -400,6 +431,28 @@ static void do_fail(Co *co, World *w)
                        "'data': {'node': 'disk', 'name': 'b0'}}, {'type':"
                        "'block-dirty-bitmap-clear', 'data': {'node': 'disk',"
                        "'name': 'b1'}}, {'type': 'abort', 'data': {}}]}"));
+}
+
+static void do_populate(Co *co, World *w)
+{
+    static const char *const patterns[] = { "allocation-top", "non-zero" };
+    Running *r = running_free_slot(w);
+    Shadow *s = guest_find(w->guest, "b1");
+    bool ok;
+
+    if (!r || !s || bitmap_is_filled(w)) {
+        return;
+    }
+    begin_job(w, r, NULL);
+    r->fills = s;
+    r->content = guest_content(w->guest);
+    ok = qmp(co, "block-dirty-bitmap-populate", "{'job-id': '%s', 'node':"
+             "'disk', 'name': 'b1', 'pattern': '%s', 'auto-dismiss': false}",
+             r->id, patterns[sim_random(2)]);
+    started(w, r, ok);
+    if (!ok) {
+        g_clear_pointer(&r->content, g_free);
+    }
 }
 
 static void do_drain(Co *co, World *w)
@@ -440,7 +493,7 @@ static void do_check_bitmaps(Co *co, World *w)
         Shadow *s = guest_find(w->guest, i ? "b1" : "b0");
 
         /* A frozen one stands still. */
-        if (s && !s->may_next) {
+        if (s && !s->may_next && !(i && bitmap_is_filled(w))) {
             guest_check_bitmap(co, w->guest, node("disk"), s);
         }
     }
@@ -454,7 +507,7 @@ static void do_wait(Co *co, World *w)
 static void (*const doings[])(Co *co, World *w) = {
     do_full, do_first, do_first, do_incremental, do_incremental,
     do_incremental, do_add, do_add, do_remove, do_clear, do_switch, do_merge,
-    do_fail, do_drain, do_verb, do_verb, do_check_bitmaps, do_wait, do_wait,
+    do_fail, do_populate, do_drain, do_verb, do_verb, do_check_bitmaps, do_wait, do_wait,
 };
 
 /* ---- a run ---- */
