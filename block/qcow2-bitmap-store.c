@@ -21,8 +21,7 @@
 /* A bitmap on its way into the image. */
 typedef struct StoreJob {
     DirtyBitmap *bm;
-    const Bitset *bits;         /* as of one moment */
-    Bitset *copy;               /* so that writes may go on; or NULL */
+    Bitset *bits;               /* a copy, as of one moment */
     Qcow2StoredBitmap *old;     /* NULL: not in the image yet */
     uint64_t table_offset;      /* old's if it has the same size */
     uint32_t table_size;
@@ -33,7 +32,7 @@ typedef struct StoreJob {
 
 static void store_job_free(StoreJob *job)
 {
-    bitset_free(job->copy);
+    bitset_free(job->bits);
     g_free(job->table);
     g_array_unref(job->taken);
     g_free(job);
@@ -230,7 +229,7 @@ static bool store_is_needed(Node *node, DirtyBitmap *bm)
 }
 
 static StoreJob *store_job_new(Co *co, Node *node, DirtyBitmap *bm,
-                               bool quiet, Error **errp)
+                               Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     const Bitset *bits = bitmap_bits(co, bm, errp);
@@ -241,8 +240,7 @@ static StoreJob *store_job_new(Co *co, Node *node, DirtyBitmap *bm,
     }
     job = g_new0(StoreJob, 1);
     job->bm = bm;
-    job->copy = quiet ? NULL : bitset_copy(bits);
-    job->bits = quiet ? bits : job->copy;
+    job->bits = bitset_copy(bits);
     job->old = qcow2_bitmap_stored(node, bm->name);
     job->table_size = qcow2_bitmap_table_size(node->length,
                                               bm->granularity_shift,
@@ -413,9 +411,8 @@ static int store_cut(Co *co, Node *node)
     return r < 0 ? r : io_flush(co, node->file->child);
 }
 
-/* All that is to be written; NULL if a content can't be had. @quiet: nobody
- * writes to the node any more. */
-static GPtrArray *store_collect(Co *co, Node *node, bool quiet, Error **errp)
+/* All that is to be written; NULL if a content can't be had. */
+static GPtrArray *store_collect(Co *co, Node *node, Error **errp)
 {
     GPtrArray *jobs = g_ptr_array_new_with_free_func(
         (GDestroyNotify)store_job_free);
@@ -426,7 +423,7 @@ static GPtrArray *store_collect(Co *co, Node *node, bool quiet, Error **errp)
         if (!store_is_needed(node, bm)) {
             continue;
         }
-        job = store_job_new(co, node, bm, quiet, errp);
+        job = store_job_new(co, node, bm, errp);
         if (!job) {
             g_ptr_array_unref(jobs);
             return NULL;
@@ -436,15 +433,14 @@ static GPtrArray *store_collect(Co *co, Node *node, bool quiet, Error **errp)
     return jobs;
 }
 
-static bool store_all(Co *co, Node *node, bool quiet, bool in_use,
-                      Error **errp)
+static bool store_all(Co *co, Node *node, bool in_use, Error **errp)
 {
     Qcow2Bitmaps *all = qcow2_bitmaps(node);
     g_autoptr(GPtrArray) jobs = NULL;
     int r;
 
     co_mutex_lock(co, &all->lock);
-    jobs = store_collect(co, node, quiet, errp);
+    jobs = store_collect(co, node, errp);
     if (!jobs) {
         co_mutex_unlock(&all->lock);
         return false;
@@ -473,7 +469,7 @@ bool qcow2_store_bitmaps(Co *co, Node *node, bool release, bool keep_in_use,
     Qcow2State *s = qcow2_state(node);
 
     if (!node->read_only && !node->inactive &&
-        !store_all(co, node, release, keep_in_use, errp)) {
+        !store_all(co, node, keep_in_use, errp)) {
         error_prepend(errp, "Lost persistent bitmaps during inactivation of "
                       "node '%s': ", node->name);
         return false;

@@ -3,7 +3,7 @@
 /*
  * Sets against sets. Equal sizes have equal directories, so the sets are walked
  * leaf by leaf and page by page; words are touched only where both pages are
- * mixed, or copied where the destination was uniform.
+ * mixed. Where the destination was uniform both sets have the page.
  *
  * or, and, andnot are one walk over the states, told apart by a row of ops:
  *
@@ -40,13 +40,6 @@ static const MergeOp merge_andnot = {
     false, false, false, true, -1, bitset_words_andnot,
 };
 
-/* @to is not in its set yet; @from is page @p of a set of the same size. */
-static void page_copy(BitsetPage *to, const BitsetPage *from)
-{
-    memcpy(to->words, from->words, sizeof(to->words));
-    to->count = from->count;
-}
-
 static void page_merge(Bitset *dst, const Bitset *src, int64_t p,
                        const MergeOp *op)
 {
@@ -60,7 +53,12 @@ static void page_merge(Bitset *dst, const Bitset *src, int64_t p,
     }
     if (!page_is_mixed(s)) {
         bitset_page_put(dst, p, op->src_makes ? PAGE_SET : NULL);
+    } else if (d == s) {
+        if (op->invert) {
+            bitset_page_put(dst, p, NULL);
+        }
     } else if (page_is_mixed(d)) {
+        d = bitset_page_own(dst, p, d);
         bitset_page_changed(dst, p, d, op->sign *
                             op->words(d->words, s->words, PAGE_WORDS));
     } else if (op->invert) {
@@ -68,9 +66,7 @@ static void page_merge(Bitset *dst, const Bitset *src, int64_t p,
         bitset_page_changed(dst, p, d, op->sign *
                             op->words(d->words, s->words, PAGE_WORDS));
     } else {
-        d = bitset_page_alloc(dst);
-        page_copy(d, s);
-        bitset_page_put(dst, p, d);
+        bitset_page_put(dst, p, bitset_page_share(dst, s));
     }
 }
 

@@ -7,7 +7,8 @@
  *              |
  *   leaf: [ page 0 | page 1 | ... ]     NULL, PAGE_SET or a page
  *              |
- *   page: 512 words and the count of their set bits
+ *   page: 512 words and the count of their set bits; shared between a set and
+ *         its copies until one of them changes it
  *
  * NULL is all clear. Canonical form, which every function leaves behind: a page
  * is neither empty nor full, a leaf has at least one page that differs from
@@ -26,6 +27,8 @@
 typedef struct BitsetPage {
     uint64_t words[PAGE_WORDS];
     uint32_t count;
+    uint32_t refs;          /* sets that have it; atomic, for copies of a set
+                             * may live in other threads */
 } __attribute__((aligned(64))) BitsetPage;
 
 typedef struct BitsetLeaf {
@@ -101,6 +104,11 @@ void bitset_page_put(Bitset *set, int64_t p, BitsetPage *page);
 void bitset_leaf_fill(Bitset *set, int64_t l, bool value);
 /* A page that is not yet in the set; words and count are the caller's. */
 BitsetPage *bitset_page_alloc(Bitset *set);
+/* The mixed @page of another set, to be put into this one. */
+BitsetPage *bitset_page_share(Bitset *set, BitsetPage *page);
+/* The mixed @page, which is page @p, or a copy that took its place because
+ * another set has it, too: it may be changed. */
+BitsetPage *bitset_page_own(Bitset *set, int64_t p, BitsetPage *page);
 /* A page in the set that is to be changed: one is made if it is not mixed.
  * The caller changes it and calls bitset_page_changed(). */
 BitsetPage *bitset_page_edit(Bitset *set, int64_t p);

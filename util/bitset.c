@@ -34,11 +34,24 @@ static void bitset_init(Bitset *set, int64_t nbits)
     set->top = g_new0(BitsetLeaf *, set->nleaves);
 }
 
+/* Whether nobody has it any more. */
+static bool page_unref(BitsetPage *page)
+{
+    return __atomic_sub_fetch(&page->refs, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+static bool page_is_shared(const BitsetPage *page)
+{
+    return __atomic_load_n(&page->refs, __ATOMIC_ACQUIRE) > 1;
+}
+
 static void leaf_free(Bitset *set, BitsetLeaf *leaf)
 {
     for (int64_t i = 0; i < (int64_t)1 << set->leaf_shift; i++) {
         if (page_is_mixed(leaf->pages[i])) {
-            aligned_free(leaf->pages[i]);
+            if (page_unref(leaf->pages[i])) {
+                aligned_free(leaf->pages[i]);
+            }
             set->pages_in_use--;
         }
     }
@@ -84,13 +97,43 @@ BitsetPage *bitset_page_alloc(Bitset *set)
     } else {
         page = aligned_alloc_io(64, sizeof(*page));
     }
+    page->refs = 1;
     set->pages_in_use++;
+    return page;
+}
+
+BitsetPage *bitset_page_share(Bitset *set, BitsetPage *page)
+{
+    __atomic_add_fetch(&page->refs, 1, __ATOMIC_RELAXED);
+    set->pages_in_use++;
+    return page;
+}
+
+/* A page of its own with the content of @page. */
+static BitsetPage *page_clone(Bitset *set, const BitsetPage *page)
+{
+    BitsetPage *clone = bitset_page_alloc(set);
+
+    memcpy(clone->words, page->words, sizeof(clone->words));
+    clone->count = page->count;
+    return clone;
+}
+
+BitsetPage *bitset_page_own(Bitset *set, int64_t p, BitsetPage *page)
+{
+    if (page_is_shared(page)) {
+        page = page_clone(set, page);
+        bitset_page_put(set, p, page);
+    }
     return page;
 }
 
 static void page_release(Bitset *set, BitsetPage *page)
 {
     set->pages_in_use--;
+    if (!page_unref(page)) {
+        return;
+    }
     if (set->spare) {
         aligned_free(page);
     } else {
@@ -185,8 +228,9 @@ BitsetPage *bitset_page_edit(Bitset *set, int64_t p)
         page = bitset_page_alloc(set);
         page_fill(page, valid);
         bitset_page_put(set, p, page);
+        return page;
     }
-    return page;
+    return bitset_page_own(set, p, page);
 }
 
 void bitset_page_changed(Bitset *set, int64_t p, BitsetPage *page,
@@ -261,8 +305,9 @@ static void bitset_set_one(Bitset *set, int64_t bit)
         page_fill_range(set, p, bit, 1, true);
         return;
     }
-    word = &page->words[bit / 64];
-    if (!(*word & mask)) {
+    if (!(page->words[bit / 64] & mask)) {
+        page = bitset_page_own(set, p, page);
+        word = &page->words[bit / 64];
         *word |= mask;
         bitset_page_changed(set, p, page, 1);
     }
@@ -314,7 +359,8 @@ static void leaf_invert(Bitset *set, int64_t l)
 
     for (int64_t i = 0; i < n; i++) {
         if (page_is_mixed(leaf->pages[i])) {
-            page_invert(set, p + i, leaf->pages[i]);
+            page_invert(set, p + i,
+                        bitset_page_own(set, p + i, leaf->pages[i]));
         } else {
             leaf->pages[i] = leaf->pages[i] ? NULL : PAGE_SET;
         }
@@ -344,6 +390,12 @@ static void page_move(Bitset *set, Bitset *old, int64_t p, BitsetPage *page)
     old->pages_in_use--;
     set->pages_in_use++;
     if (valid < page_valid(old, p)) {
+        if (page_is_shared(page)) {
+            BitsetPage *clone = page_clone(set, page);
+
+            page_release(set, page);
+            page = clone;
+        }
         page->count -= bitset_words_fill(page->words, valid,
                                          BITSET_PAGE_BITS - valid, false);
     }

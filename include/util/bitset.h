@@ -9,6 +9,9 @@
  * and count, merge, clear, invert and scan skip whole pages. A two-level
  * directory keeps an empty huge set small.
  *
+ * A copy of a set has the same pages until either is changed, also in another
+ * thread; a set itself belongs to one thread at a time.
+ *
  * Bits past the size are always clear and never counted; so the last page is
  * "all set" when its valid bits are.
  */

@@ -108,7 +108,8 @@ def image(path, **bitmaps):
 
 def commands(folder, work, add, data):
     path = os.path.join(work, 'i')
-    image(path, dense=data['dense'], sparse=data['sparse'])
+    image(path, dense=data['dense'], sparse=data['sparse'],
+          other=data['other'])
     d = Daemon(folder, work)
     d.open(path)
     d.cmd(P + 'add', node='d', name='w', disabled=True)
@@ -122,6 +123,10 @@ def commands(folder, work, add, data):
             add(f'merge {kind} into {kind}', merge())
         add(f'clear {kind}', d.cmd(P + 'clear', node='d', name='w'))
         add(f'merge {kind} into empty', merge())
+        if kind == 'dense':
+            other = {'node': 'd', 'target': 'w', 'bitmaps': ['other']}
+            d.cmd('x-debug-block-dirty-bitmap-sha256', node='d', name='other')
+            add('merge dense into another dense', d.cmd(P + 'merge', **other))
         d.cmd(P + 'clear', node='d', name='w')
     d.quit()
 
@@ -198,6 +203,7 @@ def main():
     args = p.parse_args()
     work = tempfile.mkdtemp(prefix='bm-', dir=args.disk)
     data = {'dense': random_bits(SIZE // GRANULE),
+            'other': random_bits(SIZE // GRANULE, seed=2),
             'sparse': scattered_bits(SIZE // GRANULE, 1000)}
     table = {}
     try:

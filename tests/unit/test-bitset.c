@@ -240,29 +240,84 @@ static void test_resize(void)
     }
 }
 
+static void model_merge(Model *a, const Model *b, int op)
+{
+    (op == 0 ? bitset_or : op == 1 ? bitset_and : bitset_andnot)(a->set,
+                                                                 b->set);
+    for (int64_t i = 0; i < a->n; i++) {
+        a->bits[i] = op == 0 ? a->bits[i] || b->bits[i] :
+                     a->bits[i] && b->bits[i] == (op == 1);
+    }
+}
+
 static void test_merge(void)
 {
     for (int round = 0; round < 400; round++) {
         int64_t n = sizes[g_test_rand_int_range(0, ARRAY_SIZE(sizes))];
         g_autoptr(Model) a = model_new(n);
         g_autoptr(Model) b = model_new(n);
-        int op = round % 3;
 
         model_scribble(a, g_test_rand_int_range(0, 6));
         model_scribble(b, g_test_rand_int_range(0, 6));
-        if (op == 0) {
-            bitset_or(a->set, b->set);
-        } else if (op == 1) {
-            bitset_and(a->set, b->set);
-        } else {
-            bitset_andnot(a->set, b->set);
-        }
-        for (int64_t i = 0; i < n; i++) {
-            a->bits[i] = op == 0 ? a->bits[i] || b->bits[i] :
-                         a->bits[i] && b->bits[i] == (op == 1);
-        }
+        model_merge(a, b, round % 3);
         model_check(a);
         model_check(b);
+    }
+}
+
+static void copies_step(Model *a, const Model *b)
+{
+    g_autoptr(Bitset) copy = bitset_copy(b->set);
+
+    switch (g_test_rand_int_range(0, 6)) {
+    case 0:
+        bitset_invert(a->set);
+        for (int64_t i = 0; i < a->n; i++) {
+            a->bits[i] = !a->bits[i];
+        }
+        break;
+    case 1:
+        memcpy(a->bits, b->bits, a->n);
+        bitset_free(a->set);
+        a->set = g_steal_pointer(&copy);
+        break;
+    case 2:
+        model_merge(a, b, g_test_rand_int_range(0, 3));
+        break;
+    case 3:
+        bitset_resize(copy, random_below(a->n));
+        break;
+    case 4:
+        model_fill(a, random_below(a->n), 1, g_test_rand_bit());
+        break;
+    default:
+        model_scribble(a, 1);
+        break;
+    }
+}
+
+/* Sets that come from one another by copies and merges, each changed by
+ * itself: what they share is no concern of theirs. */
+static void test_copies_are_independent(void)
+{
+    enum { N = 5 };
+    Model *m[N];
+
+    for (int round = 0; round < 60; round++) {
+        int64_t n = sizes[g_test_rand_int_range(1, ARRAY_SIZE(sizes))];
+
+        for (int i = 0; i < N; i++) {
+            m[i] = model_new(n);
+            model_scribble(m[i], 3);
+        }
+        for (int step = g_test_rand_int_range(1, 40); step > 0; step--) {
+            copies_step(m[g_test_rand_int_range(0, N)],
+                        m[g_test_rand_int_range(0, N)]);
+        }
+        for (int i = 0; i < N; i++) {
+            model_check(m[i]);
+            model_free(m[i]);
+        }
     }
 }
 
@@ -399,6 +454,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bitset/resize", test_resize);
     g_test_add_func("/bitset/merge", test_merge);
     g_test_add_func("/bitset/copy", test_copy_and_equal);
+    g_test_add_func("/bitset/copies", test_copies_are_independent);
     g_test_add_func("/bitset/or-scaled", test_or_scaled);
     g_test_add_func("/bitset/page-write", test_page_write);
     g_test_add_func("/bitset/huge-is-small", test_huge_is_small);
