@@ -92,6 +92,7 @@ NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c);
 
 /* Extents of one answer; neighbours alike are joined. */
 typedef struct NbdExtents {
+    const NbdContext *ctx;      /* whose they are */
     GArray *list;               /* of NbdExtent */
     unsigned max;
     bool full;

@@ -59,6 +59,12 @@ static NbdExport *find_export(NbdConn *conn, const char *name)
 
 /* ---- options ---- */
 
+static uint16_t negotiated_flags(const NbdConn *conn)
+{
+    return (conn->structured ? NBD_FLAG_SEND_DF : 0) |
+           (conn->extended ? NBD_FLAG_BLOCK_STAT_PAYLOAD : 0);
+}
+
 static OptResult opt_export_name(Co *co, NbdConn *conn, NbdCursor *data)
 {
     /* No bytes at all are the empty name, not no name. */
@@ -76,7 +82,7 @@ static OptResult opt_export_name(Co *co, NbdConn *conn, NbdCursor *data)
     conn->exp = exp;
     export_ref(&exp->common);
     facts = nbd_export_facts(co, exp);
-    facts.flags |= conn->structured ? NBD_FLAG_SEND_DF : 0;
+    facts.flags |= negotiated_flags(conn);
     stq_be_p(reply, facts.size);
     stw_be_p(reply + 8, facts.flags);
     if (channel_write_all(co, conn->ch, reply,
@@ -152,7 +158,7 @@ static bool send_all_info(Co *co, NbdConn *conn, uint32_t option,
                    strlen(exp->description))) {
         return false;
     }
-    facts.flags |= conn->structured ? NBD_FLAG_SEND_DF : 0;
+    facts.flags |= negotiated_flags(conn);
     stl_be_p(sizes, min_block);
     stl_be_p(sizes + 4, MAX(4096, min_block));
     stl_be_p(sizes + 8, NBD_MAX_PAYLOAD);

@@ -332,13 +332,13 @@ static void reply_read(Co *co, NbdReq *req)
 #define STATUS_MAX_EXTENTS (MiB / 8)
 
 /* One chunk: context id, then the extents in wire order. */
-static void reply_status_chunk(NbdReq *req, NbdContext *ctx,
-                               const NbdExtents *e, bool done, uint8_t **at)
+static void reply_status_chunk(NbdReq *req, const NbdExtents *e, bool done,
+                               uint8_t **at)
 {
     bool ext = req->conn->extended;
     uint8_t head[8], *p = *at;
 
-    stl_be_p(head, ctx->id);
+    stl_be_p(head, e->ctx->id);
     stl_be_p(head + 4, e->list->len);
     for (guint i = 0; i < e->list->len; i++) {
         const NbdExtent *x = &g_array_index(e->list, NbdExtent, i);
@@ -366,7 +366,52 @@ static void free_extents(void *opaque)
     g_free(e);
 }
 
-/* Asks every context; the answers, or NULL with *@err. */
+/*
+ * With a payload (extended headers): how long the range is, then the ids of the
+ * contexts that are asked for. A positive errno if it is malformed or names what
+ * was not selected, or twice.
+ */
+static int status_take_payload(NbdReq *req)
+{
+    const GPtrArray *all = req->conn->contexts;
+    const uint8_t *p = req->buf;
+    size_t n = req->h.len / 4;
+    unsigned known = 0;
+
+    if (req->h.len < 12 || req->h.len % 4 || n - 2 > all->len) {
+        return EINVAL;
+    }
+    for (size_t i = 2; i < n; i++) {
+        for (size_t j = 2; j < i; j++) {
+            if (ldl_be_p(p + i * 4) == ldl_be_p(p + j * 4)) {
+                return EINVAL;
+            }
+        }
+        for (guint c = 0; c < all->len; c++) {
+            const NbdContext *ctx = g_ptr_array_index(all, c);
+            known += ctx->id == ldl_be_p(p + i * 4);
+        }
+    }
+    req->h.len = ldq_be_p(p);
+    return known == n - 2 ? 0 : EINVAL;
+}
+
+static bool status_wants(const NbdReq *req, const NbdContext *ctx)
+{
+    const uint8_t *p = req->buf;
+
+    if (!(req->h.flags & NBD_CMD_FLAG_PAYLOAD_LEN)) {
+        return true;
+    }
+    for (size_t i = 8; i < req->buf_len; i += 4) {
+        if (ldl_be_p(p + i) == ctx->id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Asks every context that is wanted; the answers, or NULL with *@err. */
 static GPtrArray *status_collect(Co *co, NbdReq *req, int *err)
 {
     NbdConn *conn = req->conn;
@@ -376,8 +421,13 @@ static GPtrArray *status_collect(Co *co, NbdReq *req, int *err)
     root_begin(co, root);
     for (guint i = 0; i < conn->contexts->len && !*err; i++) {
         NbdContext *ctx = g_ptr_array_index(conn->contexts, i);
-        NbdExtents *e = g_new0(NbdExtents, 1);
+        NbdExtents *e;
 
+        if (!status_wants(req, ctx)) {
+            continue;
+        }
+        e = g_new0(NbdExtents, 1);
+        e->ctx = ctx;
         e->list = g_array_new(false, false, sizeof(NbdExtent));
         e->max = req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : STATUS_MAX_EXTENTS;
         g_ptr_array_add(all, e);
@@ -411,8 +461,8 @@ static void reply_block_status(Co *co, NbdReq *req)
     at = req->owned = g_malloc(n * (conn->extended ? 16 : 8));
     nbd_reply_reserve(req, all->len);
     for (guint i = 0; i < all->len; i++) {
-        reply_status_chunk(req, g_ptr_array_index(conn->contexts, i),
-                           g_ptr_array_index(all, i), i + 1 == all->len, &at);
+        reply_status_chunk(req, g_ptr_array_index(all, i), i + 1 == all->len,
+                           &at);
     }
 }
 
@@ -473,7 +523,8 @@ static int request_validate(const NbdReq *req, char **msg)
         return EINVAL;
     }
     cmd = &commands[h->type];
-    if (conn->extended && h->type == NBD_CMD_WRITE) {
+    if (conn->extended && (h->type == NBD_CMD_WRITE ||
+                           h->type == NBD_CMD_BLOCK_STATUS)) {
         flags &= ~NBD_CMD_FLAG_PAYLOAD_LEN;
     }
     if (flags & ~cmd->flags) {
@@ -487,6 +538,10 @@ static int request_validate(const NbdReq *req, char **msg)
     }
     if (h->type == NBD_CMD_FLUSH) {
         return h->from || h->len ? EINVAL : 0;
+    }
+    if (h->type == NBD_CMD_BLOCK_STATUS &&
+        (h->flags & NBD_CMD_FLAG_PAYLOAD_LEN)) {
+        return 0;               /* the range is in the payload */
     }
     return range_validate(req, msg);
 }
@@ -555,6 +610,10 @@ static bool request_next(Co *co, NbdConn *conn)
         if (err < 0) {
             nbd_req_free(req);
             return false;
+        }
+        if (!err && h.type == NBD_CMD_BLOCK_STATUS) {
+            err = status_take_payload(req);
+            err = err ? err : range_validate(req, &msg);
         }
     }
     if (err) {

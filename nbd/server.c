@@ -85,6 +85,11 @@ static void conn_run(Co *co, void *opaque)
     conn_free(conn);
 }
 
+void nbd_server_add_client(NbdServer *server, int fd)
+{
+    co_spawn(loop_main(), conn_run, conn_new(server, fd));
+}
+
 /* ---- listeners ---- */
 
 typedef struct Listener {
@@ -120,7 +125,7 @@ static void accept_run(Co *co, void *opaque)
             wait_for_room(co, l);
         }
         if (fd >= 0 && *listener_fd(l) >= 0) {
-            co_spawn(loop_main(), conn_run, conn_new(server, fd));
+            nbd_server_add_client(server, fd);
         } else if (fd >= 0) {
             close(fd);
         } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ||

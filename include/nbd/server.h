@@ -28,6 +28,8 @@ typedef struct NbdServerSettings {
 NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings);
 /* Takes a listening, non-blocking socket and begins to accept from it. */
 void nbd_server_add_listener(NbdServer *server, int fd);
+/* Takes a connected socket, as if it had been accepted. */
+void nbd_server_add_client(NbdServer *server, int fd);
 /* nbd_server_new + sock_listen_all + nbd_server_add_listener. Suspends. */
 NbdServer *nbd_server_start(Co *co, const char *id, const SockAddr *addr,
                             const NbdServerSettings *settings, Error **errp);
