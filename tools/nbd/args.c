@@ -258,7 +258,7 @@ static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
         a->format = value;
         break;
     case 'c':
-        open_device(value, "Failed to open");
+        a->connect = value;
         break;
     case OPT_PID_FILE:
         a->pid_file = value;
@@ -297,14 +297,15 @@ static bool set_flag(NbdArgs *a, int opt)
     return flag != NULL;
 }
 
-static void check_list_mode(const NbdArgs *a, int files)
+/* @image: the image's cache mode or a device has been spoken of. */
+static void check_list_mode(const NbdArgs *a, int files, bool image)
 {
     if (files) {
         die("List mode is incompatible with a file name");
     }
     if (a->export_name || a->description || a->offset ||
-        a->allocation_depth || a->bitmaps->len || a->read_only ||
-        a->snapshot || a->format || a->image_opts) {
+        a->allocation_depth || a->bitmaps->len || a->format || image ||
+        a->load_snapshot || a->flags & OPEN_UNMAP || a->detect_zeroes) {
         die("List mode is incompatible with per-device settings");
     }
     if (a->fork) {
@@ -337,7 +338,8 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
             a->tls_authz ? "authz" : "hostname");
     }
     if (a->list) {
-        check_list_mode(a, argc - optind);
+        check_list_mode(a, argc - optind,
+                        cache_seen || disconnect || a->connect);
         return;
     }
     if (argc - optind != 1) {
@@ -348,6 +350,15 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
     a->file = argv[optind];
     if (disconnect) {
         open_device(a->file, "Cannot open");
+    }
+    if (a->connect && a->tls_creds) {
+        die("TLS is not supported with a host device");
+    }
+    if (a->connect) {
+        open_device(a->connect, "Failed to open");
+    }
+    if (a->image_opts && a->format) {
+        die("--image-opts and -f are mutually exclusive");
     }
 }
 

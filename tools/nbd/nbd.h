@@ -14,6 +14,7 @@ typedef struct NbdArgs {
     const char *port, *bind, *socket;
     int shared;                 /* clients at a time; 0: any number */
     bool persistent, verbose, fork, list;
+    const char *connect;        /* the kernel's device */
     const char *export_name, *description, *pid_file;
     /* what is exposed */
     int64_t offset;             /* bytes */
