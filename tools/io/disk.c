@@ -62,7 +62,7 @@ static int io_truncate_command(Co *co, Io *io, int argc, char **argv)
 
 static int io_info_command(Co *co, Io *io, int argc, char **argv)
 {
-    Node *node = root_node(io->root);
+    Node *node = io->image;
     g_autoptr(ImageInfoSpecific) specific = NULL;
     g_autofree char *cluster = NULL, *vmstate = NULL;
     Error *err = NULL;
@@ -95,7 +95,7 @@ static int io_info_command(Co *co, Io *io, int argc, char **argv)
 
 static int io_alloc_command(Co *co, Io *io, int argc, char **argv)
 {
-    Node *node = root_node(io->root);
+    Node *node = io->image;
     int64_t start = io_parse_size(argv[1]);
     int64_t count = 512, sum = 0, len = node->length;
     g_autofree char *where = NULL;
@@ -137,7 +137,7 @@ static void io_map_print(int64_t off, int64_t len, bool allocated)
 
 static int io_map_command(Co *co, Io *io, int argc, char **argv)
 {
-    Node *node = root_node(io->root);
+    Node *node = io->image;
     int64_t start = 0;
     int last = -1;
 

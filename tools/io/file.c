@@ -84,10 +84,8 @@ static bool io_open_check(const IoOpen *what, Error **errp)
                    "cache.direct=on, which was not specified.");
         return false;
     }
-    if (what->copy_on_read) {
-        error_setg(errp, what->flags & OPEN_RDWR ?
-                   "Copy-on-read is not supported" :
-                   "Can't use copy-on-read on read-only device");
+    if (what->copy_on_read && !(what->flags & OPEN_RDWR)) {
+        error_setg(errp, "Can't use copy-on-read on read-only device");
         return false;
     }
     return true;
@@ -123,6 +121,18 @@ static Node *io_open_below_overlay(Co *co, const IoOpen *what, Error **errp)
     return top;
 }
 
+/* -C: @image below a filter, which takes over the reference. */
+static Node *io_open_filter(Co *co, Node *image, OpenFlags flags,
+                            Error **errp)
+{
+    g_autofree char *options = g_strdup_printf("driver=copy-on-read,file=%s",
+                                               image->name);
+    Node *filter = open_image_opts(co, options, flags, errp);
+
+    node_unref(co, image);
+    return filter;
+}
+
 bool io_open(Co *co, Io *io, const IoOpen *what)
 {
     bool named = what->name && !what->image_opts;
@@ -136,6 +146,11 @@ bool io_open(Co *co, Io *io, const IoOpen *what)
     if (io_open_check(what, &err)) {
         node = what->snapshot ? io_open_below_overlay(co, what, &err)
                               : io_open_node(co, what, what->flags, &err);
+    }
+    io->image = node;
+    io->copy_on_read = what->copy_on_read;
+    if (node && io->copy_on_read) {
+        node = io_open_filter(co, node, what->flags, &err);
     }
     if (node) {
         io->root = tool_root_new(co, node, what->flags, false, &err);

@@ -19,6 +19,8 @@
 /* The open file and what is under way. */
 typedef struct Io {
     Root *root;                 /* NULL: no file is open */
+    Node *image;                /* root's node, or what lies below its filter */
+    bool copy_on_read;          /* which is a filter between the two */
     bool misalign;              /* -m: buffers off their alignment */
     bool quit;
     int in_flight;              /* aio requests */

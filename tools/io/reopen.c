@@ -171,15 +171,20 @@ static bool io_reopen_run(Co *co, Io *io, const IoReopen *r, Error **errp)
     uint64_t need = root->need;
     bool ok = true;
 
+    if (r->read_only == 1 && io->copy_on_read) {
+        error_setg(errp, "Can't set node '%s' to r/o with copy-on-read "
+                   "enabled", io->image->name);
+        return false;
+    }
     if (r->read_only == 1 && (need & write_perms) &&
         !root_set_perms(co, root, need & ~write_perms, root->share, errp)) {
         return false;
     }
     if (r->read_only >= 0) {
-        ok = reopen_set_read_only(co, root_node(root), r->read_only, errp);
+        ok = reopen_set_read_only(co, io->image, r->read_only, errp);
     }
     if (ok && json_object_size(r->options)) {
-        ok = io_reopen_options(co, root_node(root), r->options, errp);
+        ok = io_reopen_options(co, io->image, r->options, errp);
     }
     if (!ok && root->need != need) {
         root_set_perms(co, root, need, root->share, NULL);
@@ -204,7 +209,7 @@ static int io_reopen_apply(Co *co, Io *io, IoReopen *r)
         return -EINVAL;
     }
     io->root->write_through = write_through;
-    io->root->disable_flush = root_node(io->root)->flags & OPEN_NO_FLUSH;
+    io->root->disable_flush = io->image->flags & OPEN_NO_FLUSH;
     return 0;
 }
 
