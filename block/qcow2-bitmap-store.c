@@ -456,8 +456,11 @@ static bool store_all(Co *co, Node *node, bool in_use, Error **errp)
         ((StoreJob *)g_ptr_array_index(jobs, i))->bm->changed = true;
     }
     co_mutex_unlock(&all->lock);
-    if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to store bitmaps");
+    if (r < 0 && jobs->len == 1) {
+        error_setg_errno(errp, -r, "Failed to write bitmap '%s' to file",
+                         ((StoreJob *)g_ptr_array_index(jobs, 0))->bm->name);
+    } else if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to write bitmaps to file");
     }
     return r >= 0;
 }

@@ -347,7 +347,8 @@ static bool end_writing(Co *co, Node *node, bool release_bitmaps,
         r = qcow2_mark_clean(co, node);
     }
     if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to flush the metadata");
+        error_setg_errno(errp, -r, "Failed to flush the metadata of node '%s'",
+                         node->name);
     }
     return r >= 0;
 }
@@ -358,8 +359,7 @@ static void qcow2_close(Co *co, Node *node)
 
     if (is_writable(node) && !(node->flags & OPEN_CHECK) &&
         !end_writing(co, node, true, &err)) {
-        error_reportf_err(err, "Lost persistent metadata of node '%s': ",
-                          node->name);
+        error_report_err(err);
     }
     free_state(co, node);
 }
@@ -403,7 +403,8 @@ static bool reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
             r = qcow2_mark_clean(co, node);
         }
         if (r < 0) {
-            error_setg_errno(errp, -r, "Failed to flush the metadata");
+            error_setg_errno(errp, -r, "Failed to flush the metadata of "
+                             "node '%s'", node->name);
             return false;
         }
     } else if (ro->writable &&
