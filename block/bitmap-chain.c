@@ -7,9 +7,9 @@
  *     mid     b            what was written before it
  *     base    b  c  d      and before that
  *
- * What has changed since the beginning of a name is the union of its bitmaps, if
- * the layers that have it are the top one and those below it without a gap, and
- * each of them holds all that was written to its layer. Here only b may be
+ * What has changed since the beginning of a name is the union of its bitmaps,
+ * if the layers that have it are the top one and those below it without a gap,
+ * and each of them holds all that was written to its layer. Here only b may be
  * healthy. Layers are looked at from the top, and the first that is wrong is
  * the reason.
  */

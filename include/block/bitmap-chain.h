@@ -8,8 +8,8 @@
 
 /*
  * What query-bitmap-chain says of @name, or of every name that a layer of the
- * chain below @node has (@name NULL; the list may be empty), in the order of the
- * layers from the top. Reads states, no content. Control lock; walks to the
+ * chain below @node has (@name NULL; the list may be empty), in the order of
+ * the layers from the top. Reads states, no content. Control lock; walks to the
  * graph's loop and back.
  */
 BitmapChainList *bitmap_chain_query(Co *co, Node *node, const char *name);

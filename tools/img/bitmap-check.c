@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * qemu-img bitmap --check: whether incremental backups may rest on the bitmaps of
- * an image and its backing files. Nothing is changed.
+ * qemu-img bitmap --check: whether incremental backups may rest on the bitmaps
+ * of an image and its backing files. Nothing is changed.
  *
  *     0  all bitmaps (or the one that is named) are healthy
  *     1  one is not
