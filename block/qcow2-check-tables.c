@@ -65,6 +65,7 @@ static void walk_compressed(TableWalk *w, int index, uint64_t entry,
         fprintf(stderr, "ERROR: coffset=0x%" PRIx64 ": copied flag must never "
                 "be set for compressed clusters\n", off);
         c->res->corruptions++;
+        entry &= ~QCOW2_COPIED;
     }
     if (s->external_data) {
         qcow2_check_tell(c, false, "compressed cluster %d with data file, "
