@@ -95,7 +95,7 @@ static const char parameters_help[] =
 "                --image-opts a list like driver=qcow2,file.filename=x\n"
 "  objectdef     an object as in --object type,id=name,key=value\n"
 "  fmt, ofmt     the format of an image (found out if not given); with\n"
-"                --output it is 'human' or 'json'\n"
+"                --output it is 'human' or 'json', of map and bitmap also 'png'\n"
 "  cache         none, writeback (default), writethrough, directsync or\n"
 "                unsafe (default of convert's target)\n"
 "  size          in bytes, or with a suffix: k, M, G, T, P, E (powers of "

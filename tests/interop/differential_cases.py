@@ -325,6 +325,9 @@ CASES = [
         'bench -w --flush-interval=3 --no-drain -c 10 -d 1 a.qcow2',
         'bench -w --flush-interval=64 -c 200 a.qcow2',
         'bench -c 0 a.qcow2', 'bench -s 1000 -c 3 a.qcow2',
+        'bench -n -c 2 a.qcow2', 'bench -n -t none -c 2 -d 1 a.qcow2',
+        'bench -i native -c 2 a.qcow2', 'bench -n -c 2 gone',
+        'bench -n -i threads -c 2 a.qcow2',
         'bench -w -U -c 2 a.qcow2', 'bench -i io_uring -c 10 -d 1 a.qcow2',
         'bench -o 512k -S 128k -c 10 -d 2 a.qcow2')),
 
@@ -373,7 +376,8 @@ CASES = [
         '-f raw -c "read 0 512" -c nope -c length r',
         '-f raw -c quit -c length r', '-c length', 'gone -c l',
         '-f nope -c l r', '-t bad -f raw -c l r', '-d bad -f raw -c l r',
-        '-i bad -f raw -c l r', '-r -n -f raw -c length r',
+        '-i bad -f raw -c l r', '-k -i threads -f raw -c l r',
+        '-r -n -f raw -c length r',
         '-U -f raw -c length r', '-U -r -f raw -c length r',
         '--image-opts driver=raw,file.filename=r -c length',
         '--image-opts -f raw r', '-r -f raw -c "write 0 1" -c "truncate 1" '

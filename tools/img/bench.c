@@ -17,6 +17,7 @@ typedef struct BenchArgs {
     const char *cache;
     int64_t count, depth, size, step, offset, pattern, flush_interval;
     bool write, no_drain;
+    bool native_aio;            /* not used, but has its condition */
 } BenchArgs;
 
 typedef struct Bench {
@@ -68,8 +69,11 @@ static int bench_take_flag(BenchArgs *a, int c)
             error_report("Invalid aio option: %s", optarg);
             return 1;
         }
+        a->native_aio |= !strcmp(optarg, "native");
         return -1;
     case 'n':
+        a->native_aio = true;
+        return -1;
     case 'q':
         return -1;
     case 't':
@@ -252,7 +256,14 @@ int img_bench(Co *co, int argc, char **argv)
     if (!root) {
         return 1;
     }
-    ret = bench_run(co, &a, root);
+    if (a.native_aio && !(a.image.flags & OPEN_NOCACHE)) {
+        error_report("Could not open '%s': aio=native was specified, but it "
+                     "requires cache.direct=on, which was not specified.",
+                     a.image.name);
+        ret = 1;
+    } else {
+        ret = bench_run(co, &a, root);
+    }
     root_free(co, root);
     return ret;
 }

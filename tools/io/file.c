@@ -34,7 +34,7 @@ static int io_open_mode(IoOpen *what, int c, const char *mode)
     } else if (c == 'i') {
         kind = "aio";
         ok = tool_aio_mode(mode);
-        what->native_aio = !strcmp(mode, "native");
+        what->native_aio |= !strcmp(mode, "native");
     } else {
         ok = tool_cache_mode(mode, &what->flags, &what->write_through);
     }
