@@ -117,15 +117,23 @@ static bool start_chunk(Co *co, Background *bg, int64_t off, int64_t *next)
     return true;
 }
 
-/* Whether something of the range is to be copied, now that nobody does. */
+/* Something is left: of a copy that failed, or that was written to again. Waits
+ * for those who keep it from being copied. */
 static bool work_left(Co *co, CopyState *s, const CopyCall *call)
 {
     int64_t end = MIN(call->off + call->len, s->len);
+    int64_t first, n;
 
-    /* A guest's copy that failed comes back. */
-    return reqlist_wait_one(co, &s->requests, call->off, call->len) ||
-           bitset_next_set(s->todo, call->off >> s->shift,
-                           DIV_ROUND_UP(end, copy_cluster_size(s))) >= 0;
+    if (reqlist_wait_one(co, &s->requests, call->off, call->len)) {
+        return true;
+    }
+    if (!bitset_next_run(s->todo, call->off >> s->shift,
+                         DIV_ROUND_UP(end, copy_cluster_size(s)), 1, &first,
+                         &n)) {
+        return false;
+    }
+    reqlist_wait_one(co, &s->active, first << s->shift, n << s->shift);
+    return true;
 }
 
 static int background_run(Co *co, Background *bg)

@@ -5,7 +5,6 @@
 #define BLOCK_COPY_INTERNAL_H
 
 #include "block/copy.h"
-#include "util/reqlist.h"
 
 /* See copy-pace.c. Times in nanoseconds of clock_ns(). */
 typedef struct CopyPace {
@@ -30,14 +29,15 @@ struct CopyState {
     ReqFlags write_flags;
     Bitset *todo;
     ReqList requests;
+    ReqList active;             /* written by others to both sides */
     void (*progress)(void *opaque, int64_t bytes);
     void *progress_opaque;
     CopyPace pace;
     CopyBuffer *buffer;         /* NULL: copies go to the target at once */
 };
 
-/* Moves the first run of todo in [off, end), at most @max bytes, into a
- * request. False if there is none. */
+/* Moves the first run of todo in [off, end) that nobody is at, at most @max
+ * bytes, into a request. False if there is none. */
 bool copy_claim(CopyState *s, RangeReq *req, int64_t off, int64_t end,
                 int64_t max);
 /* Ends it; back to todo if @ret says that it failed. */

@@ -49,8 +49,8 @@ static int64_t cluster_size_for(Co *co, Node *target, int64_t min)
 CopyState *copy_state_new(Co *co, Edge *source, Edge *target,
                           const CopyOptions *opts, Error **errp)
 {
-    int64_t cluster = cluster_size_for(co, target->child,
-                                       opts->min_cluster_size);
+    int64_t cluster = opts->cluster_size ? opts->cluster_size :
+        cluster_size_for(co, target->child, opts->min_cluster_size);
     CopyState *s;
 
     if (!is_power_of_2(cluster)) {
@@ -74,7 +74,7 @@ CopyState *copy_state_new(Co *co, Edge *source, Edge *target,
 void copy_state_free(CopyState *s)
 {
     if (s) {
-        g_assert(!s->requests.first);
+        g_assert(!s->requests.first && !s->active.first);
         copy_buffer_free(s);
         bitset_free(s->todo);
         g_free(s);
@@ -128,16 +128,37 @@ int64_t copy_bytes_todo(const CopyState *s)
 
 /* ---- claims ---- */
 
+/* Cuts the run [*first, *first + *n) before the first range of @list in it, or
+ * says where to look on (0: it is free). */
+static int64_t skip_taken(const CopyState *s, const ReqList *list,
+                          int64_t *first, int64_t *n)
+{
+    const RangeReq *r = reqlist_find(list, *first << s->shift, *n << s->shift);
+
+    while (r && r->off >> s->shift > *first) {
+        *n = (r->off >> s->shift) - *first;
+        r = reqlist_find(list, *first << s->shift, *n << s->shift);
+    }
+    return r ? DIV_ROUND_UP(r->off + r->len, copy_cluster_size(s)) : 0;
+}
+
 bool copy_claim(CopyState *s, RangeReq *req, int64_t off, int64_t end,
                 int64_t max)
 {
-    int64_t first, n;
+    int64_t first, n, next = off >> s->shift;
     int64_t last = DIV_ROUND_UP(MIN(end, s->len), copy_cluster_size(s));
 
-    if (!bitset_next_run(s->todo, off >> s->shift, last,
-                         MAX(max >> s->shift, 1), &first, &n)) {
-        return false;
-    }
+    do {
+        if (next >= last ||
+            !bitset_next_run(s->todo, next, last, MAX(max >> s->shift, 1),
+                             &first, &n)) {
+            return false;
+        }
+        next = skip_taken(s, &s->requests, &first, &n);
+        if (!next) {
+            next = skip_taken(s, &s->active, &first, &n);
+        }
+    } while (next);
     bitset_clear(s->todo, first, n);
     reqlist_add(&s->requests, req, first << s->shift,
                 cluster_bytes(s, first, n));
@@ -174,7 +195,8 @@ static int copy_zeroes(Co *co, CopyState *s, int64_t off, int64_t len,
                        bool *is_read)
 {
     *is_read = false;
-    return io_zero(co, s->target, off, len, REQ_MAY_UNMAP | s->write_flags);
+    return io_zero(co, s->target, off, len, s->write_flags |
+                   (s->opts.no_unmap ? 0 : REQ_MAY_UNMAP));
 }
 
 static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
@@ -292,4 +314,44 @@ int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
         /* What others copy may come back to todo: look again. */
     } while (reqlist_wait_one(co, &s->requests, off, end - off));
     return 0;
+}
+
+/* ---- sources that are written to meanwhile ---- */
+
+int64_t copy_mark(CopyState *s, int64_t off, int64_t len)
+{
+    int64_t first = off >> s->shift, before = copy_bytes_todo(s);
+    int64_t last = DIV_ROUND_UP(MIN(off + len, s->len), copy_cluster_size(s));
+
+    if (last <= first) {
+        return 0;
+    }
+    bitset_set(s->todo, first, last - first);
+    return copy_bytes_todo(s) - before;
+}
+
+void copy_active_begin(Co *co, CopyState *s, CopyActive *a, int64_t off,
+                       int64_t len)
+{
+    int64_t start = ROUND_DOWN(off, copy_cluster_size(s));
+    int64_t n = ROUND_UP(off + len, copy_cluster_size(s)) - start;
+
+    a->off = off;
+    a->len = len;
+    while (reqlist_wait_one(co, &s->requests, start, n) ||
+           reqlist_wait_one(co, &s->active, start, n)) {
+        continue;
+    }
+    reqlist_add(&s->active, &a->req, start, n);
+}
+
+int64_t copy_active_end(CopyState *s, CopyActive *a, bool done)
+{
+    int64_t before = copy_bytes_todo(s);
+
+    if (done) {
+        copy_forget(s, a->off, a->len);
+    }
+    reqlist_remove(&s->active, &a->req);
+    return before - copy_bytes_todo(s);
 }

@@ -14,11 +14,14 @@
 #include "block/io.h"
 #include "util/bitset.h"
 #include "util/ratelimit.h"
+#include "util/reqlist.h"
 
 typedef struct CopyState CopyState;
 
 typedef struct CopyOptions {
     int64_t min_cluster_size;   /* bytes; 0: by the target, at least 64 KiB */
+    int64_t cluster_size;       /* bytes; not 0: just this */
+    bool no_unmap;              /* zeroes are written, never holes */
     bool compress;
     bool use_copy_range;
     bool skip_unallocated;      /* not what @base and below hold */
@@ -89,5 +92,24 @@ typedef struct CopyCall {
 int copy_background(Co *co, CopyState *s, CopyCall *call, bool *error_is_read);
 /* Ends @call soon; from any coroutine of the loop. */
 void copy_cancel(CopyCall *call);
+
+/* ---- for sources that are written to while they are copied ---- */
+
+/* The clusters that the range touches are to be copied (again). Returns the
+ * bytes that were not in todo before. */
+int64_t copy_mark(CopyState *s, int64_t off, int64_t len);
+/*
+ * Somebody writes the range to both sides himself: waits for what is being
+ * copied of it, and keeps it from being copied until copy_active_end. With
+ * @done the clusters that lie wholly in the range need no copying any more;
+ * returns their bytes in todo.
+ */
+typedef struct CopyActive {
+    RangeReq req;
+    int64_t off, len;
+} CopyActive;
+void copy_active_begin(Co *co, CopyState *s, CopyActive *a, int64_t off,
+                       int64_t len);
+int64_t copy_active_end(CopyState *s, CopyActive *a, bool done);
 
 #endif
