@@ -178,7 +178,8 @@ static int io_flush_node(Co *co, Node *node, bool needed)
     for (unsigned i = 0; first_error == 0 && i < node->children->len; i++) {
         Edge *e = node->children->pdata[i];
 
-        if (e->need & (PERM_WRITE | PERM_WRITE_UNCHANGED)) {
+        if ((e->need & (PERM_WRITE | PERM_WRITE_UNCHANGED)) &&
+            !(drv->lazy_target && e->role == ROLE_TARGET)) {
             first_error = io_flush(co, e->child);
         }
     }

@@ -51,7 +51,7 @@ static char *node_generate_name(void)
     return name;
 }
 
-static bool node_check_name(const char *name, Error **errp)
+bool node_check_name(const char *name, Error **errp)
 {
     if (!node_name_is_wellformed(name)) {
         error_setg(errp, "Invalid node-name: '%s'", name);

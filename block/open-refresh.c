@@ -71,7 +71,7 @@ static char *refresh_exact_name(const Node *node, const json_t *options)
     if (node->drv->exact_name) {
         return node->drv->exact_name(node);
     }
-    if (node->implicit && node->file) {
+    if ((node->implicit || node->drv->job_filter) && node->file) {
         return open_file_name(node);
     }
     if (node->drv->kind == DRIVER_FILTER || !node->file ||
@@ -162,6 +162,11 @@ void open_refresh_filename(Node *node)
     g_free(node->exact_filename);
     node->exact_filename = refresh_exact_name(node, options);
     g_free(node->filename);
-    node->filename = node->exact_filename ? g_strdup(node->exact_filename)
-                                          : refresh_json_name(node);
+    if (node->exact_filename) {
+        node->filename = g_strdup(node->exact_filename);
+    } else if (node->drv->job_filter) {
+        node->filename = g_strdup(node->file->child->filename);
+    } else {
+        node->filename = refresh_json_name(node);
+    }
 }

@@ -95,6 +95,16 @@ void job_progress_grow(Job *job, int64_t delta)
     __atomic_fetch_add(&job->progress_total, delta, __ATOMIC_RELAXED);
 }
 
+void job_set_synced(Job *job, bool synced)
+{
+    __atomic_store_n(&job->synced, synced, __ATOMIC_RELAXED);
+}
+
+bool job_is_synced(const Job *job)
+{
+    return __atomic_load_n(&job->synced, __ATOMIC_RELAXED);
+}
+
 /* ---- reporting ---- */
 
 void job_ready(Co *co, Job *job)

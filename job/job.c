@@ -214,6 +214,11 @@ void job_ask(Job *job, unsigned set, unsigned clear)
     }
 }
 
+void job_kick(Job *job)
+{
+    job_ask(job, JOB_REQUEST_SPEED, 0);
+}
+
 bool job_user_pause(Job *job, Error **errp)
 {
     if (!job_verb_allowed(job, JOB_VERB_PAUSE, errp)) {
@@ -322,6 +327,11 @@ bool job_user_change(Co *co, Job *job, BlockJobChangeOptions *opts,
     }
     if (!job->drv->change) {
         error_setg(errp, "Job type does not support change");
+        return false;
+    }
+    if (opts->type != job->drv->type) {
+        error_setg(errp, "Job '%s' is '%s' job, not '%s'", job->id,
+                   JobType_str(job->drv->type), JobType_str(opts->type));
         return false;
     }
     job->drv->change(co, job, opts, &err);

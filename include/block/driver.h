@@ -138,6 +138,8 @@ struct BlockDriver {
     const char *protocol;       /* prefix of its file names: "nbd"; or NULL */
     const char *const *more_protocols;  /* others; ends with NULL; NULL: none */
     bool exact_filename;        /* node->filename alone says it all */
+    bool job_filter;            /* block/job-filter.h: called like its child */
+    bool lazy_target;           /* a flush leaves out ROLE_TARGET children */
     /* The options (QAPI names) that decide what the node shows; with one of
      * them its file's name is not its name. Ends with NULL; NULL: none. */
     const char *const *content_options;

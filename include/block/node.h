@@ -91,6 +91,8 @@ struct Node {
 /* A closed node on the main loop, in the table. @name NULL: a generated one.
  * One reference. NULL if the name is malformed or taken; QEMU's texts. */
 Node *node_new(const BlockDriver *drv, const char *name, Error **errp);
+/* Whether node_new would take the name. */
+bool node_check_name(const char *name, Error **errp);
 /* False if a job keeps it: "Node 'x' is busy: block device is in use by block
  * job: TYPE". */
 bool node_check_busy(const Node *node, Error **errp);

@@ -81,6 +81,7 @@ struct Job {
     unsigned request;                   /* JobRequest */
     int64_t run_speed;
     int64_t progress_current, progress_total;   /* bytes */
+    int synced;                         /* a mirror's: see job_set_synced */
     Loop *run_loop;
     /* The run loop's. */
     CoSleep sleep;
@@ -99,6 +100,9 @@ typedef enum JobFlags {
 void *job_create(const char *id, const JobDriver *drv, JobTxn *txn,
                  JobFlags flags, Error **errp);
 void job_start(Job *job);
+/* The run coroutine looks at its pause point soon (drv->kick), though nothing
+ * is asked of it that the job knows of. */
+void job_kick(Job *job);
 /* Takes back a job that has not started: status NULL, no abort or clean. */
 void job_early_fail(Co *co, Job *job);
 /* Keeps @node from other jobs and commands until the job is gone:
@@ -151,6 +155,9 @@ void job_sleep_ns(Co *co, Job *job, int64_t ns);
 void job_progress_add(Job *job, int64_t done);
 void job_progress_set_remaining(Job *job, int64_t remaining);
 void job_progress_grow(Job *job, int64_t delta);
+/* Whether all that is written goes to both sides of a mirror at once. */
+void job_set_synced(Job *job, bool synced);
+bool job_is_synced(const Job *job);
 /* Walks to the main loop and back: READY, BLOCK_JOB_READY. */
 void job_ready(Co *co, Job *job);
 /*
