@@ -142,6 +142,13 @@ bool qmp_block_job_set_speed(Co *co, const char *device, int64_t speed,
     return job && job_user_set_speed(job, speed, errp);
 }
 
+bool qmp_block_job_change(Co *co, BlockJobChangeOptions *arg, Error **errp)
+{
+    Job *job = find_block_job(arg->id, errp);
+
+    return job && job_user_change(co, job, arg, errp);
+}
+
 bool qmp_query_block_jobs(Co *co, BlockJobInfoList **ret, Error **errp)
 {
     BlockJobInfoList *list = NULL;

@@ -7,6 +7,7 @@
  * the same.
  */
 
+#include "block/bitmap-carry.h"
 #include "block/create.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -67,16 +68,23 @@ static const TransactionOps drop_overlay_ops = {
 };
 
 /* Consumes the reference @overlay. Comes out on the main loop. */
-static bool append(Co *co, Node *node, Node *overlay, Transaction *tran,
-                   Error **errp)
+static bool append(Co *co, Node *node, Node *overlay, bool carry,
+                   Transaction *tran, Error **errp)
 {
     bool ok;
 
     tran_add(tran, &drop_overlay_ops, overlay);
     ok = snapshot_check_overlay(overlay, errp) &&
+         (!carry ||
+          bitmap_carry_snapshot(co, tran, node, overlay, errp)) &&
          snapshot_append(co, tran, node, overlay, errp);
     co_move(co, loop_main());
     return ok;
+}
+
+static bool is_carry(bool has_bitmaps, BitmapsMode bitmaps)
+{
+    return has_bitmaps && bitmaps == BITMAPS_MODE_CARRY;
 }
 
 bool snapshot_action(Co *co, const BlockdevSnapshot *arg, Transaction *tran,
@@ -89,7 +97,9 @@ bool snapshot_action(Co *co, const BlockdevSnapshot *arg, Transaction *tran,
         return false;
     }
     overlay = node_lookup(arg->overlay, errp);
-    return overlay && append(co, node, node_ref(overlay), tran, errp);
+    return overlay && append(co, node, node_ref(overlay),
+                             is_carry(arg->has_bitmaps, arg->bitmaps), tran,
+                             errp);
 }
 
 /* ---- the overlay that is made for it ---- */
@@ -161,7 +171,9 @@ bool snapshot_sync_action(Co *co, const BlockdevSnapshotSync *arg,
         return false;
     }
     overlay = open_overlay(co, arg, format, node, errp);
-    return overlay && append(co, node, overlay, tran, errp);
+    return overlay && append(co, node, overlay,
+                             is_carry(arg->has_bitmaps, arg->bitmaps), tran,
+                             errp);
 }
 
 /* ---- the commands ---- */

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * mirror_top: the filter through which guests write while a mirror job runs.
+ *
+ *     background       write to the source, then mark the range for the job
+ *     write-blocking   claim the range, write to the source, then to the target
+ *
+ * A range is marked when its write has ended, well or not: a copy that read the
+ * old data meanwhile is done again. A claimed range is copied by nobody else,
+ * so that the job never puts old data over new ones; if the target fails, the
+ * range is marked, and the job meets the error when it tries again.
+ *
+ * The guest's flushes don't wait for the target: it counts only when the job
+ * ends, and is flushed then.
+ */
+
+#include "mirror-top.h"
+#include "block/graph.h"
+
+static void top_note(MirrorTop *t, int64_t off, int64_t len)
+{
+    if (!t->copy) {
+        return;
+    }
+    job_progress_grow(t->job, copy_mark(t->copy, off, len));
+    if (t->idle) {
+        co_sleep_wake(&t->job->sleep);
+    }
+}
+
+/* One request, carried out on one edge. */
+typedef struct TopWrite {
+    enum { TOP_WRITE, TOP_ZERO, TOP_DISCARD } kind;
+    int64_t off, len;
+    const IoVec *iov;
+    int64_t iov_off;
+    ReqFlags flags;
+} TopWrite;
+
+static int top_do(Co *co, Edge *edge, const TopWrite *w)
+{
+    switch (w->kind) {
+    case TOP_WRITE:
+        return io_write(co, edge, w->off, w->len, w->iov, w->iov_off,
+                        w->flags);
+    case TOP_ZERO:
+        return io_zero(co, edge, w->off, w->len, w->flags);
+    default:
+        return io_discard(co, edge, w->off, w->len);
+    }
+}
+
+/* A discard need not leave the same on both sides; zeroes do, where the source
+ * reads as such. The job finds out. */
+static int top_follow(Co *co, MirrorTop *t, TopWrite w)
+{
+    if (w.kind == TOP_DISCARD) {
+        return -ENOTSUP;
+    }
+    w.flags &= ~REQ_FUA;
+    return top_do(co, t->target, &w);
+}
+
+static int top_write_both(Co *co, Node *node, const TopWrite *w)
+{
+    MirrorTop *t = mirror_top(node);
+    CopyActive a;
+    int ret, followed = -EIO;
+
+    copy_active_begin(co, t->copy, &a, w->off, w->len);
+    ret = top_do(co, node->file, w);
+    if (ret == 0) {
+        followed = top_follow(co, t, *w);
+    }
+    job_progress_add(t->job, copy_active_end(t->copy, &a, followed == 0));
+    if (followed < 0) {
+        t->failures += ret == 0 && w->kind != TOP_DISCARD;
+        top_note(t, w->off, w->len);
+    }
+    return ret;
+}
+
+static int top_pass(Co *co, Node *node, const TopWrite *w)
+{
+    MirrorTop *t = mirror_top(node);
+    int ret;
+
+    if (t->active && t->copy) {
+        return top_write_both(co, node, w);
+    }
+    ret = top_do(co, node->file, w);
+    top_note(t, w->off, w->len);
+    return ret;
+}
+
+static int mirror_top_write(Co *co, Node *node, int64_t off, int64_t len,
+                            const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    TopWrite w = { TOP_WRITE, off, len, iov, iov_off, flags };
+
+    return top_pass(co, node, &w);
+}
+
+static int mirror_top_zero(Co *co, Node *node, int64_t off, int64_t len,
+                           ReqFlags flags)
+{
+    TopWrite w = { .kind = TOP_ZERO, .off = off, .len = len, .flags = flags };
+
+    return top_pass(co, node, &w);
+}
+
+static int mirror_top_discard(Co *co, Node *node, int64_t off, int64_t len)
+{
+    TopWrite w = { .kind = TOP_DISCARD, .off = off, .len = len };
+
+    return top_pass(co, node, &w);
+}
+
+/* Whoever writes must come through here. Below a commit the base changes, and
+ * with it what the layers between show by themselves. */
+static void mirror_top_child_perms(Node *node, const Edge *e, uint64_t perm,
+                                   uint64_t shared, uint64_t *need,
+                                   uint64_t *share)
+{
+    MirrorTop *t = mirror_top(node);
+
+    if (node->parents->len == 0) {
+        /* About to go. */
+        *need = 0;
+        *share = PERM_ALL;
+        return;
+    }
+    if (e->role == ROLE_TARGET) {
+        *need = PERM_WRITE;
+        *share = PERM_WRITE_UNCHANGED;
+        if (t->commit) {
+            *share |= PERM_CONSISTENT_READ | PERM_WRITE;
+        }
+        return;
+    }
+    *need = perm & ~(uint64_t)PERM_RESIZE;
+    *share = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
+    if (t->commit) {
+        *need &= ~(uint64_t)PERM_CONSISTENT_READ;
+        *share |= PERM_WRITE;
+    }
+}
+
+/* The target's are no matter of the guest's. */
+static void mirror_top_limits(Node *node)
+{
+    node->limits = node->file->child->limits;
+}
+
+const BlockDriver mirror_top_driver = {
+    .name = "mirror_top",
+    .kind = DRIVER_FILTER,
+    .state_size = sizeof(MirrorTop),
+    .job_filter = true,
+    .lazy_target = true,
+    .write = mirror_top_write,
+    .zero = mirror_top_zero,
+    .discard = mirror_top_discard,
+    .limits = mirror_top_limits,
+    .child_perms = mirror_top_child_perms,
+    .supports_fua = true,
+    .writes_zero_fua = true,
+};

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/* The mirror job's filter: sees what guests write. */
+#ifndef BLOCK_MIRROR_TOP_H
+#define BLOCK_MIRROR_TOP_H
+
+#include "block/copy.h"
+#include "job/job.h"
+
+typedef struct MirrorTop {
+    Job *job;               /* its progress, and its sleep while idle */
+    bool commit;            /* the target lies below the source */
+    Edge *target;
+    CopyState *copy;        /* NULL: the job is not (any more) interested */
+    bool active;            /* writes go to both sides at once */
+    bool idle;              /* the job sleeps until there is something to do */
+    unsigned failures;      /* of writes to the target */
+} MirrorTop;
+
+extern const BlockDriver mirror_top_driver;
+
+static inline MirrorTop *mirror_top(const Node *filter)
+{
+    return filter->state;
+}
+
+#endif

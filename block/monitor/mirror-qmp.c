@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/* blockdev-mirror: checks in QEMU's order and words. */
+
+#include "block/chain.h"
+#include "block/graph.h"
+#include "block/mirror.h"
+#include "qapi/qapi-commands.h"
+
+#define GRANULARITY_MIN 512
+#define GRANULARITY_MAX (64 * 1024 * 1024)
+
+static bool check_granularity(uint32_t granularity, Error **errp)
+{
+    if (granularity < GRANULARITY_MIN || granularity > GRANULARITY_MAX) {
+        error_setg(errp, "Parameter 'granularity' expects a value in range "
+                   "[512B, 64MB]");
+        return false;
+    }
+    if (!is_power_of_2(granularity)) {
+        error_setg(errp, "Parameter 'granularity' expects a power of 2");
+        return false;
+    }
+    return true;
+}
+
+/* Only what shows the source's content may go away for the target. */
+static bool check_replaces(Node *source, const char *name, Error **errp)
+{
+    Node *node = node_find(name);
+
+    if (!node) {
+        error_setg(errp, "Failed to find node with node-name='%s'", name);
+        return false;
+    }
+    for (Node *n = source; n != node; n = node_filter_child(n)->child) {
+        if (!node_filter_child(n)) {
+            error_setg(errp, "Cannot replace '%s' by a node mirrored from "
+                       "'%s', because it cannot be guaranteed that doing so "
+                       "would not lead to an abrupt change of visible data",
+                       name, source->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_sync(MirrorSyncMode sync, Error **errp)
+{
+    if (sync == MIRROR_SYNC_MODE_INCREMENTAL ||
+        sync == MIRROR_SYNC_MODE_BITMAP) {
+        error_setg(errp, "Sync mode '%s' not supported",
+                   MirrorSyncMode_str(sync));
+        return false;
+    }
+    return true;
+}
+
+static bool check_arguments(const BlockdevMirror *arg, Node *source,
+                            Node *target, Error **errp)
+{
+    if (arg->has_granularity && arg->granularity &&
+        !check_granularity(arg->granularity, errp)) {
+        return false;
+    }
+    if (!node_check_busy(source, errp) || !node_check_busy(target, errp) ||
+        (arg->replaces && !check_replaces(source, arg->replaces, errp)) ||
+        !check_sync(arg->sync, errp)) {
+        return false;
+    }
+    if (arg->has_buf_size && arg->buf_size < 0) {
+        error_setg(errp, "Invalid parameter 'buf-size'");
+        return false;
+    }
+    if (source == target) {
+        error_setg(errp, "Can't mirror node into itself");
+        return false;
+    }
+    return true;
+}
+
+static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
+{
+    MirrorOptions o = {
+        .job_id = arg->job_id ? arg->job_id : "",
+        .sync = arg->sync,
+        .speed = arg->has_speed ? arg->speed : 0,
+        .granularity = arg->has_granularity ? arg->granularity : 0,
+        .buf_size = arg->has_buf_size ? arg->buf_size : 0,
+        .on_source_error = arg->has_on_source_error
+                           ? arg->on_source_error : BLOCKDEV_ON_ERROR_REPORT,
+        .on_target_error = arg->has_on_target_error
+                           ? arg->on_target_error : BLOCKDEV_ON_ERROR_REPORT,
+        .copy_mode = arg->has_copy_mode ? arg->copy_mode
+                                        : MIRROR_COPY_MODE_BACKGROUND,
+        .filter_node_name = arg->filter_node_name,
+        .replaces = arg->replaces,
+        .carry_bitmaps = arg->has_bitmaps &&
+                         arg->bitmaps == BITMAPS_MODE_CARRY,
+    };
+
+    if (o.sync == MIRROR_SYNC_MODE_TOP && !node_backing_chain_next(source)) {
+        o.sync = MIRROR_SYNC_MODE_FULL;
+    }
+    if (arg->has_auto_finalize && !arg->auto_finalize) {
+        o.flags |= JOB_MANUAL_FINALIZE;
+    }
+    if (arg->has_auto_dismiss && !arg->auto_dismiss) {
+        o.flags |= JOB_MANUAL_DISMISS;
+    }
+    return o;
+}
+
+bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
+{
+    Node *source = node_lookup(arg->device, errp);
+    Node *target;
+    MirrorOptions opts;
+    Job *job;
+
+    if (!source || !chain_check_root(source, errp)) {
+        return false;
+    }
+    target = node_lookup(arg->target, errp);
+    if (!target || !check_arguments(arg, source, target, errp)) {
+        return false;
+    }
+    opts = options_of(arg, source);
+    job = mirror_job_create(co, &opts, source, target, errp);
+    if (job) {
+        job_start(job);
+    }
+    return job;
+}

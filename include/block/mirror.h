@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The mirror job: a target is made equal to a disk and kept so, until it takes
+ * the disk's place. Committing the active layer is the same with the base for
+ * target.
+ */
+#ifndef BLOCK_MIRROR_H
+#define BLOCK_MIRROR_H
+
+#include "block/node.h"
+#include "job/job.h"
+
+typedef struct MirrorOptions {
+    const char *job_id;             /* NULL with JOB_INTERNAL */
+    JobFlags flags;
+    MirrorSyncMode sync;            /* full, top, none */
+    int64_t speed;                  /* bytes per second; 0: no limit */
+    int64_t granularity;            /* bytes; 0: by the target */
+    int64_t buf_size;               /* bytes in flight; 0: the default */
+    BlockdevOnError on_source_error, on_target_error;
+    bool no_unmap;
+    MirrorCopyMode copy_mode;
+    const char *filter_node_name;   /* NULL: generated */
+    const char *replaces;           /* NULL: the source */
+    /* The target gets the source's backing file before it takes over. */
+    bool take_backing;
+    bool carry_bitmaps;
+} MirrorOptions;
+
+/*
+ * From the moment of this call on, what is written to @source is noted. Control
+ * lock; main loop; suspends. The job has not started. Job-complete makes @target
+ * take @source's place; a soft cancel leaves it a copy of that moment.
+ */
+Job *mirror_job_create(Co *co, const MirrorOptions *opts, Node *source,
+                       Node *target, Error **errp);
+/* Commits the active layer @top down into @base, which grows if it is shorter.
+ * Of @opts, sync, granularity and the like have no meaning. */
+Job *commit_active_job_create(Co *co, const MirrorOptions *opts, Node *top,
+                              Node *base, Error **errp);
+
+#endif
