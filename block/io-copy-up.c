@@ -69,7 +69,8 @@ static int copy_up_request(Co *co, Node *node, int64_t off, int64_t len)
 
     io_track_begin(co, &req, node, off, len, true);
     ret = copy_up_range(co, node, off, len);
-    io_leave_write(co, &req, off, len, 0);
+    /* For the guest nothing has changed, nor has it for a dirty bitmap. */
+    io_leave_write(co, &req, off, 0, 0);
     return ret;
 }
 
