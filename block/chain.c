@@ -11,6 +11,8 @@
 #include "block/reopen.h"
 #include "block/root.h"
 
+#define BACKING_FILE_MAX 1023       /* bytes */
+
 static bool same_file(const char *a, const char *b)
 {
     g_autofree char *real_a = NULL, *real_b = NULL;
@@ -102,6 +104,9 @@ static int write_backing(Co *co, Node *node, const char *file, const char *fmt)
 {
     int ret = -ENOTSUP;
 
+    if (file && strlen(file) > BACKING_FILE_MAX) {
+        return -EINVAL;
+    }
     co_move(co, node->loop);
     if (node->drv->image && node->drv->image->change_backing) {
         ret = node->drv->image->change_backing(co, node, file, fmt);

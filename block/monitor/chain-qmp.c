@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
-/* block-commit: which layers are meant, in QEMU's order and words. */
+/*
+ * block-commit, block-stream, change-backing-file: which layers are meant, in
+ * QEMU's order and words.
+ */
 
 #include "block/chain.h"
 #include "block/commit.h"
 #include "block/graph.h"
+#include "block/io.h"
 #include "block/mirror.h"
+#include "block/stream.h"
 #include "qapi/qapi-commands.h"
 
 static JobFlags job_flags(bool has_finalize, bool finalize, bool has_dismiss,
@@ -168,4 +173,182 @@ bool qmp_block_commit(Co *co, BlockCommit *arg, Error **errp)
         job_start(job);
     }
     return job;
+}
+
+/* ---- block-stream ---- */
+
+static bool stream_check_names(const BlockStream *arg, Error **errp)
+{
+    if (arg->base && arg->base_node) {
+        error_setg(errp, "'base' and 'base-node' cannot be specified at the "
+                   "same time");
+        return false;
+    }
+    if (arg->base && arg->bottom) {
+        error_setg(errp, "'base' and 'bottom' cannot be specified at the same "
+                   "time");
+        return false;
+    }
+    if (arg->bottom && arg->base_node) {
+        error_setg(errp, "'bottom' and 'base-node' cannot be specified at the "
+                   "same time");
+        return false;
+    }
+    return true;
+}
+
+/* The layer above the base; NULL with @base unset. */
+static Node *stream_above(Node *device, Node *base)
+{
+    Node *top = node_skip_filters(device);
+
+    while (!node_chain_contains(top->backing->child, base) ||
+           node_backing_chain_next(top) != node_skip_filters(base)) {
+        top = node_backing_chain_next(top);
+    }
+    return top;
+}
+
+static bool stream_find_base(const BlockStream *arg, Node *device,
+                             Node **bottom, Error **errp)
+{
+    Node *base;
+
+    if (arg->base) {
+        base = chain_find_image(device, arg->base);
+        if (!base) {
+            error_setg(errp, "Can't find '%s' in the backing chain",
+                       arg->base);
+            return false;
+        }
+    } else {
+        base = node_lookup_either(NULL, arg->base_node, errp);
+        if (!base) {
+            return false;
+        }
+        if (node_skip_filters(base) == node_skip_filters(device) ||
+            !node_chain_contains(device, base)) {
+            error_setg(errp, "Node '%s' is not a backing image of '%s'",
+                       arg->base_node, device->name);
+            return false;
+        }
+    }
+    *bottom = stream_above(device, base);
+    return true;
+}
+
+static bool stream_find_bottom(const BlockStream *arg, Node *device,
+                               Node **bottom, Error **errp)
+{
+    Node *node = node_lookup_either(NULL, arg->bottom, errp);
+
+    if (!node) {
+        return false;
+    }
+    if (node_filter_child(node)) {
+        error_setg(errp, "Node '%s' is a filter, use a non-filter node as "
+                   "'bottom'", arg->bottom);
+        return false;
+    }
+    if (!node_chain_contains(device, node)) {
+        error_setg(errp, "Node '%s' is not in a chain starting from '%s'",
+                   arg->bottom, device->name);
+        return false;
+    }
+    *bottom = node;
+    return true;
+}
+
+static StreamOptions stream_options(const BlockStream *arg)
+{
+    return (StreamOptions) {
+        .job_id = arg->job_id ? arg->job_id : "",
+        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
+                           arg->has_auto_dismiss, arg->auto_dismiss),
+        .speed = arg->has_speed ? arg->speed : 0,
+        .on_error = arg->has_on_error ? arg->on_error
+                                      : BLOCKDEV_ON_ERROR_REPORT,
+        .filter_node_name = arg->filter_node_name,
+        .backing_file = arg->backing_file,
+        .mask_protocol = arg->has_backing_mask_protocol &&
+                         arg->backing_mask_protocol,
+        .carry_bitmaps = arg->has_bitmaps &&
+                         arg->bitmaps == BITMAPS_MODE_CARRY,
+    };
+}
+
+bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
+{
+    StreamOptions opts = stream_options(arg);
+    Node *device, *bottom = NULL;
+    Job *job;
+
+    if (!stream_check_names(arg, errp)) {
+        return false;
+    }
+    device = node_lookup(arg->device, errp);
+    if (!device) {
+        return false;
+    }
+    if (arg->bottom) {
+        if (!stream_find_bottom(arg, device, &bottom, errp)) {
+            return false;
+        }
+    } else if ((arg->base || arg->base_node) &&
+               !stream_find_base(arg, device, &bottom, errp)) {
+        return false;
+    }
+    if (!chain_check_busy(device, bottom, errp)) {
+        return false;
+    }
+    if (!bottom && arg->backing_file) {
+        error_setg(errp, "backing file specified, but streaming the entire "
+                   "chain");
+        return false;
+    }
+    job = stream_job_create(co, &opts, node_skip_filters(device), bottom,
+                            errp);
+    if (job) {
+        job_start(job);
+    }
+    return job;
+}
+
+/* ---- change-backing-file ---- */
+
+bool qmp_change_backing_file(Co *co, const char *device,
+                             const char *image_node_name,
+                             const char *backing_file, Error **errp)
+{
+    Node *top = node_lookup(device, errp);
+    Node *node;
+    int ret;
+
+    if (!top || !chain_check_root(top, errp)) {
+        return false;
+    }
+    node = node_lookup_either(NULL, image_node_name, errp);
+    if (!node) {
+        return false;
+    }
+    if (!node_cow_child(node)) {
+        error_setg(errp, "not allowing backing file change on an image "
+                   "without a backing file");
+        return false;
+    }
+    if (!node_chain_contains(top, node)) {
+        error_setg(errp, "'%s' and image file are not in the same chain",
+                   device);
+        return false;
+    }
+    drain_begin(co, node);
+    ret = chain_write_backing(co, node, backing_file, node->backing_format);
+    co_move(co, node->loop);
+    drain_end(node);
+    co_move(co, loop_main());
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not change backing file to '%s'",
+                         backing_file);
+    }
+    return ret == 0;
 }
