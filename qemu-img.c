@@ -35,6 +35,9 @@ static const ImgCommand commands[] = {
     { "check", img_check,
       SOURCE "[-q] [-f fmt] [--output=ofmt] [-r [leaks | all]] "
       "[-T src_cache] [-U] filename" },
+    { "commit", img_commit,
+      SOURCE "[-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] "
+      "[--no-bitmaps] filename" },
     { "compare", img_compare,
       SOURCE "[-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] "
       "filename1 filename2" },
@@ -114,6 +117,8 @@ static const char parameters_help[] =
 "        backups may rest on the bitmaps of the chain: exit code 0 if so,\n"
 "        1 if not\n"
 "check:  -r leaks frees leaked clusters, -r all repairs whatever it can\n"
+"commit: -b goes further down than the backing file, -d leaves the image as\n"
+"        it is, -r limits bytes a second, --no-bitmaps leaves bitmaps behind\n"
 "compare: -s also compares lengths and allocation\n"
 "convert: -c compresses, -S is the shortest run of zeroes to leave out (4k;\n"
 "        0: write everything), -n writes into an image that is there,\n"

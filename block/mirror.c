@@ -41,7 +41,7 @@ typedef struct MirrorJob {
     BlockdevOnError on_source_error, on_target_error;
     MirrorCopyMode copy_mode;       /* main loop */
     bool commit;
-    bool carry, take_backing;
+    bool carry, take_backing, stay;
     char *replaces;                 /* NULL: the source */
     Node *source, *target;          /* kept by job_block_node */
     Node *base;                     /* what is not copied: NULL for full */
@@ -396,6 +396,26 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
     return ok;
 }
 
+static bool mirror_only_carry(Co *co, MirrorJob *m, Error **errp)
+{
+    Transaction *tran = tran_new();
+    bool ok;
+
+    graph_drain(co, tran, m->filter);
+    ok = mirror_carry(co, m, tran, errp);
+    tran_finalize(co, tran, ok);
+    co_move(co, loop_main());
+    return ok;
+}
+
+static bool mirror_end(Co *co, MirrorJob *m, Error **errp)
+{
+    if (m->pivot) {
+        return mirror_take_over(co, m, errp);
+    }
+    return !m->stay || mirror_only_carry(co, m, errp);
+}
+
 static int mirror_prepare(Co *co, Job *job)
 {
     MirrorJob *m = mirror(job);
@@ -404,7 +424,7 @@ static int mirror_prepare(Co *co, Job *job)
 
     co_move(co, loop_main());
     mirror_let_go(co, m);
-    if (ret == 0 && m->pivot && !mirror_take_over(co, m, &job->err)) {
+    if (ret == 0 && !mirror_end(co, m, &job->err)) {
         ret = -EPERM;
     }
     drain_section_end(s);
@@ -584,6 +604,7 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
     m->commit = drv == &commit_active_driver;
     m->carry = opts->carry_bitmaps;
     m->take_backing = opts->take_backing;
+    m->stay = m->finish = opts->stay;
     m->replaces = g_strdup(opts->replaces);
     m->source = source;
     m->base = base;

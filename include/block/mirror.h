@@ -26,6 +26,9 @@ typedef struct MirrorOptions {
     /* The target gets the source's backing file before it takes over. */
     bool take_backing;
     bool carry_bitmaps;
+    /* Ends by itself as soon as nothing is left, with everything where it is:
+     * for tools. Bitmaps are carried all the same. */
+    bool stay;
 } MirrorOptions;
 
 /*

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * qemu-img commit: what an image holds goes down into its backing file, or into
+ * one further below. It is the job behind block-commit, without anybody who
+ * writes meanwhile. Afterwards the image is emptied, unless it is to be dropped
+ * (-d) or the layers between would show through (-b). Its bitmaps go down with
+ * the data, before it is emptied, so that nothing is lost if that fails.
+ */
+#include "util/osdep.h"
+
+#include "block/chain.h"
+#include "block/mirror.h"
+#include "tools/img/img.h"
+
+#define COMMIT_POLL_NS (20 * 1000 * 1000)
+
+typedef struct CommitArgs {
+    ImgSource image;
+    const char *base, *cache;
+    int64_t speed;
+    bool drop, progress, quiet, no_bitmaps;
+} CommitArgs;
+
+enum { COMMIT_OBJECT = 1, COMMIT_IMAGE_OPTS, COMMIT_NO_BITMAPS };
+
+static const struct option commit_longopts[] = {
+    { "help", no_argument, 0, 'h' },
+    { "object", required_argument, 0, COMMIT_OBJECT },
+    { "image-opts", no_argument, 0, COMMIT_IMAGE_OPTS },
+    { "no-bitmaps", no_argument, 0, COMMIT_NO_BITMAPS },
+    { 0 }
+};
+
+/* ---- arguments ---- */
+
+static int commit_take(Co *co, CommitArgs *a, int c)
+{
+    switch (c) {
+    case 'f':
+        a->image.format = optarg;
+        return -1;
+    case 't':
+        a->cache = optarg;
+        return -1;
+    case 'b':
+        a->base = optarg;
+        return -1;
+    case 'd':
+        a->drop = true;
+        return -1;
+    case 'p':
+        a->progress = true;
+        return -1;
+    case 'q':
+        a->quiet = true;
+        return -1;
+    case 'r':
+        return img_parse_size("rate limit", optarg, 0, INT64_MAX, &a->speed)
+               ? -1 : 1;
+    case COMMIT_OBJECT:
+        return img_object(co, optarg);
+    case COMMIT_IMAGE_OPTS:
+        a->image.image_opts = true;
+        return -1;
+    case COMMIT_NO_BITMAPS:
+        a->no_bitmaps = true;
+        return -1;
+    default:
+        return img_getopt_code(c);
+    }
+}
+
+static int commit_parse(Co *co, CommitArgs *a, int argc, char **argv)
+{
+    int c, ret;
+
+    while ((c = img_getopt(argc, argv, ":f:ht:b:dpqr:",
+                           commit_longopts)) != -1) {
+        ret = commit_take(co, a, c);
+        if (ret >= 0) {
+            return ret;
+        }
+    }
+    if (optind != argc - 1) {
+        return img_usage_error("Expecting one image file name");
+    }
+    a->image.name = argv[optind];
+    a->image.flags = OPEN_RDWR | OPEN_UNMAP;
+    return img_check_source(a->image.image_opts, a->image.format) &&
+           img_target_cache(a->cache ? a->cache : "writeback",
+                            &a->image.flags, &a->image.write_through)
+           ? -1 : 1;
+}
+
+/* ---- the work ---- */
+
+static Node *commit_find_base(const CommitArgs *a, Node *top)
+{
+    Node *base = node_backing_chain_next(top);
+
+    if (a->base) {
+        base = chain_find_image(top, a->base);
+        if (!base) {
+            error_report("Did not find '%s' in the backing chain of '%s'",
+                         a->base, a->image.name);
+        }
+    } else if (!base) {
+        error_report("Image does not have a backing file");
+    }
+    return base;
+}
+
+/* Until the job is over; gives back the reference. */
+static bool commit_wait(Co *co, Job *job, ImgProgress *progress)
+{
+    Error *err = NULL;
+
+    while (job->status != JOB_STATUS_CONCLUDED &&
+           job->status != JOB_STATUS_NULL) {
+        g_autoptr(JobInfo) info = job_query(job);
+
+        if (info->total_progress > 0) {
+            img_progress_set(progress, 100.0 * info->current_progress /
+                                       info->total_progress);
+        }
+        control_unlock(co);
+        co_sleep(co, COMMIT_POLL_NS);
+        control_lock(co);
+    }
+    if (job_wait(co, job, &err) < 0) {
+        error_report_err(err);
+        return false;
+    }
+    img_progress_set(progress, 100.0);
+    return true;
+}
+
+static bool commit_copy(Co *co, const CommitArgs *a, Node *top, Node *base,
+                        ImgProgress *progress)
+{
+    MirrorOptions opts = {
+        .flags = JOB_INTERNAL,
+        .speed = a->speed,
+        .stay = true,
+        .carry_bitmaps = !a->no_bitmaps,
+    };
+    Error *err = NULL;
+    Job *job = commit_active_job_create(co, &opts, top, base, &err);
+
+    if (!job) {
+        error_report_err(err);
+        return false;
+    }
+    job_ref(job);
+    job_start(job);
+    return commit_wait(co, job, progress);
+}
+
+static bool commit_empty(Co *co, const CommitArgs *a, Node *top)
+{
+    int ret = -ENOTSUP;
+
+    if (top->drv->image && top->drv->image->make_empty) {
+        ret = top->drv->image->make_empty(co, top);
+    }
+    if (ret < 0 && ret != -ENOTSUP) {
+        error_report("Could not empty %s: %s", a->image.name,
+                     strerror(-ret));
+    }
+    return ret >= 0 || ret == -ENOTSUP;
+}
+
+static bool commit_run(Co *co, CommitArgs *a, Root *image)
+{
+    Node *top = root_node(image);
+    Node *base = commit_find_base(a, top);
+    ImgProgress progress;
+    bool ok;
+
+    if (!base) {
+        return false;
+    }
+    img_progress_begin(&progress, a->progress && !a->quiet);
+    ok = commit_copy(co, a, top, base, &progress);
+    if (ok && !a->drop && base == node_backing_chain_next(top)) {
+        ok = commit_empty(co, a, top);
+    }
+    img_progress_end(&progress);
+    if (ok && !a->quiet) {
+        printf("Image committed.\n");
+    }
+    return ok;
+}
+
+int img_commit(Co *co, int argc, char **argv)
+{
+    CommitArgs a = { 0 };
+    int ret = commit_parse(co, &a, argc, argv);
+    Root *image;
+
+    if (ret >= 0) {
+        return ret;
+    }
+    image = img_open(co, &a.image);
+    if (!image) {
+        return 1;
+    }
+    ret = !commit_run(co, &a, image);
+    root_free(co, image);
+    return ret;
+}
