@@ -239,15 +239,21 @@ static int mirror_run(Co *co, Job *job, Error **errp)
 
 /* ---- verbs ---- */
 
+static void mirror_forget(void *opaque)
+{
+    job_unref(opaque);
+}
+
 static void mirror_finish_here(void *opaque)
 {
     mirror(opaque)->finish = true;
+    loop_post(loop_main(), mirror_forget, opaque);
 }
 
-/* The run loop is told to end as soon as it can; the job can't be gone before
- * it has been, for it is what ends it. */
+/* The run loop is told to end as soon as it can. */
 static void mirror_finish(MirrorJob *m)
 {
+    job_ref(&m->common);
     loop_post(m->root->loop, mirror_finish_here, &m->common);
     job_kick(&m->common);
 }
@@ -315,15 +321,23 @@ static int mirror_copy_rest(Co *co, MirrorJob *m)
     return ret < 0 ? ret : io_flush(co, m->target);
 }
 
+/* Guests may be in the midst of writing to both sides. */
+static void mirror_free_copy(Co *co, MirrorJob *m)
+{
+    DrainSection *s = drain_section_begin(co, m->filter);
+
+    mirror_top(m->filter)->copy = NULL;
+    copy_state_free(m->copy);
+    m->copy = NULL;
+    drain_section_end(s);
+    co_move(co, loop_main());
+}
+
 /* Who looks on from the outside has no more say. */
 static void mirror_let_go(Co *co, MirrorJob *m)
 {
     if (m->copy) {
-        co_move(co, m->filter->loop);
-        mirror_top(m->filter)->copy = NULL;
-        copy_state_free(m->copy);
-        m->copy = NULL;
-        co_move(co, loop_main());
+        mirror_free_copy(co, m);
     }
     root_free(co, m->root);
     m->root = NULL;
