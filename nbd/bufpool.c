@@ -11,7 +11,7 @@
 #define CLASS_MIN_BITS 12           /* 4 KiB */
 #define CLASS_MAX_BITS 20           /* 1 MiB */
 #define CLASSES (CLASS_MAX_BITS - CLASS_MIN_BITS + 1)
-#define KEEP_BYTES (1u << 20)       /* of one class */
+#define KEEP_BYTES (1u << 21)       /* of one class */
 #define BUF_ALIGN 4096
 
 typedef struct FreeBuf {

@@ -156,6 +156,8 @@ struct NbdConn {
     size_t rx_pos, rx_end;
     NbdReq *tx_first, **tx_last;    /* replies that are ready */
     size_t tx_len;              /* bytes of them */
+    size_t tx_unsent;           /* the same, with those that are being sent */
+    CoQueue tx_room;            /* reads that wait for the client to take some */
     bool sending;
     bool send_soon;             /* a sender is on its way */
     NbdReq *free_reqs;
@@ -202,6 +204,8 @@ void nbd_reply_chunk(NbdReq *req, bool done, uint16_t type, const void *small,
                      size_t small_len, void *data, size_t data_len);
 /* The simple reply of a read. */
 void nbd_reply_simple_read(NbdReq *req);
+/* Waits while the client is far behind with taking replies. */
+void nbd_reply_wait_room(Co *co, NbdConn *conn);
 /* Queues what has been built, to be sent soon; the request is gone after it. */
 void nbd_reply_queue(NbdReq *req);
 /* The same, but may send by itself. Suspends. */

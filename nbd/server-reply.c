@@ -8,7 +8,8 @@
  *
  * Once TX_SOON bytes are queued whoever adds the last of them sends at once: the
  * data are still in the CPU's cache, and the client has something to do while
- * we read the next.
+ * we read the next. While TX_FULL bytes wait for the client no more are read: they
+ * would only fill memory and push each other out of the cache.
  *
  * Headers and small payloads of a reply lie in req->head, its data are referred
  * to; req->iov holds both in order. The head never moves once it is referred
@@ -19,6 +20,7 @@
 
 #define TX_MAX_IOV 256
 #define TX_SOON (64 * KiB)
+#define TX_FULL MiB
 #define CHUNK_HEAD_MAX (NBD_EXT_CHUNK_SIZE + 16)
 
 static void reply_add_iov(NbdReq *req, void *base, size_t len)
@@ -181,8 +183,10 @@ static void sender_send(Co *co, NbdConn *conn)
         while (batch) {
             NbdReq *req = batch;
             batch = req->next;
+            conn->tx_unsent -= req->reply_len;
             nbd_req_free(req);
         }
+        co_queue_wake_all(&conn->tx_room);
     }
     conn->sending = false;
     wake_reader(conn);
@@ -208,9 +212,17 @@ void nbd_reply_queue(NbdReq *req)
     *conn->tx_last = req;
     conn->tx_last = &req->next;
     conn->tx_len += req->reply_len;
+    conn->tx_unsent += req->reply_len;
     if (!conn->sending && !conn->send_soon) {
         conn->send_soon = true;
         co_spawn(conn->loop, sender_run, conn);
+    }
+}
+
+void nbd_reply_wait_room(Co *co, NbdConn *conn)
+{
+    while (conn->sending && conn->tx_unsent >= TX_FULL) {
+        co_queue_wait(co, &conn->tx_room);
     }
 }
 

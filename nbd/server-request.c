@@ -311,6 +311,7 @@ static void reply_read(Co *co, NbdReq *req)
         nbd_reply_status(req, 0);
         return;
     }
+    nbd_reply_wait_room(co, conn);
     req->buf_len = req->h.len;
     req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
     if (!req->buf) {
