@@ -53,8 +53,15 @@ static bool mark_bitmap(Co *co, Picture *p, const char *file, DirtyBitmap *bm)
 static bool mark_image(Co *co, Picture *p, const char *file, Node *node)
 {
     g_autofree char *base = g_path_get_basename(file);
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
 
     for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
+        g_ptr_array_add(all, bm);
+    }
+    /* From the oldest to the newest: the order of the image's directory. */
+    for (guint i = all->len; i > 0; i--) {
+        DirtyBitmap *bm = g_ptr_array_index(all, i - 1);
+
         if (bm->name && !mark_bitmap(co, p, base, bm)) {
             return false;
         }
