@@ -26,6 +26,7 @@
 
 #define NS_PER_S INT64_C(1000000000)
 #define NBD_MAX_REQUEST (32 * MiB)
+#define NBD_DEFAULT_PORT "10809"
 #define BASE_ALLOCATION "base:allocation"
 #define ALLOCATION_DEPTH "qemu:allocation-depth"
 
@@ -81,6 +82,43 @@ static BlockdevOptions *nbd_disk_parse_filename(const char *filename, Error **er
     opts->u.nbd.tls_hostname = g_steal_pointer(&uri->hostname);
     opts->u.nbd.tls_username = g_steal_pointer(&uri->username);
     return opts;
+}
+
+/* path, or host and port, beside the other options. */
+static bool nbd_disk_old_options(json_t *tree, Error **errp)
+{
+    json_t *path = json_object_get(tree, "path");
+    json_t *host = json_object_get(tree, "host");
+    json_t *port = json_object_get(tree, "port");
+    bool old = path || host || port;
+    const char *wrong =
+        json_object_get(tree, "server")
+            ? old ? "Cannot use 'server' and path/host/port at the same time"
+                  : NULL :
+        path && host ? "path and host may not be used at the same time" :
+        port && !host ? "port may not be used without host" :
+        !old ? "NBD server address missing" : NULL;
+
+    if (wrong) {
+        error_setg(errp, "%s", wrong);
+        return false;
+    }
+    if (path) {
+        json_object_set_new(tree, "server", json_pack(
+            "{s:s, s:O}", "type", "unix", "path", path));
+    } else if (host) {
+        json_object_set_new(tree, "server", json_pack(
+            "{s:s, s:O}", "type", "inet", "host", host));
+        json_object_set(json_object_get(tree, "server"), "port", port);
+        if (!port) {
+            json_object_set_new(json_object_get(tree, "server"), "port",
+                                json_string(NBD_DEFAULT_PORT));
+        }
+    }
+    json_object_del(tree, "path");
+    json_object_del(tree, "host");
+    json_object_del(tree, "port");
+    return true;
 }
 
 static char *nbd_disk_exact_name(const Node *node)
@@ -570,6 +608,7 @@ const BlockDriver nbd_driver = {
     .supports_fua = true,
     .writes_zero_fua = true,
     .parse_filename = nbd_disk_parse_filename,
+    .old_options = nbd_disk_old_options,
     .exact_name = nbd_disk_exact_name,
     .open = nbd_disk_open,
     .close = nbd_disk_close,

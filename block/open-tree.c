@@ -332,7 +332,8 @@ static bool tree_complete_members(TreeRun *run, const BlockDriver *drv,
     const char *key;
     json_t *value;
 
-    if (!tree_check_required(drv, tree, errp)) {
+    if ((drv->old_options && !drv->old_options(tree, errp)) ||
+        !tree_check_required(drv, tree, errp)) {
         return false;
     }
     json_object_foreach(tree, key, value) {

@@ -154,6 +154,10 @@ struct BlockDriver {
      * one) into options. */
     BlockdevOptions *(*parse_filename)(const char *filename, Error **errp);
 
+    /* Puts options as people once wrote them (a tree of strings) into today's
+     * form. Optional. */
+    bool (*old_options)(json_t *tree, Error **errp);
+
     /* The plain name that would open just this node, if one can; children are
      * not asked. Caller frees. NULL: the file child's name, if any. */
     char *(*exact_name)(const Node *node);
