@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * How qcow2 writes to its file: clusters that are allocated together go out in
+ * one write; what is copied before and behind the data goes with it; writes
+ * into one cluster at the same time allocate it once; others go on meanwhile.
+ */
+#include "mem-driver.h"
+
+#include "block/drivers.h"
+#include "block/open.h"
+#include "util/json.h"
+
+#define CLUSTER (64 * KiB)
+#define RW (PERM_CONSISTENT_READ | PERM_WRITE)
+
+typedef struct Image {
+    Node *file, *node;
+    Root *root;
+    MemState *mem;
+} Image;
+
+static void image_open(Co *co, Image *im)
+{
+    g_autoptr(json_t) create = json_parse_str(
+        "{'driver':'qcow2','size':16777216,'file':'mem'}", &error_abort);
+    g_autoptr(json_t) named = json_parse_str(
+        "{'driver':'null-co','node-name':'mem'}", &error_abort);
+    g_autoptr(json_t) open = json_parse_str(
+        "{'driver':'qcow2','file':'mem'}", &error_abort);
+    g_autoptr(BlockdevCreateOptions) opts =
+        BlockdevCreateOptions_from_json(create, QAPI_STRICT, &error_abort);
+
+    im->file = mem_node(&mem_driver, "mem", 32 * MiB, 1);
+    im->mem = im->file->state;
+    /* Whatever it is called. */
+    im->file->options = BlockdevOptions_from_json(named, QAPI_STRICT,
+                                                  &error_abort);
+    g_assert_true(qcow2_driver.image->create(co, opts, &error_abort));
+    im->node = open_options(co, BlockdevOptions_from_json(open, QAPI_STRICT,
+                                                          &error_abort),
+                            &error_abort);
+    im->root = mem_root(co, im->node, RW);
+}
+
+static void image_close(Co *co, Image *im)
+{
+    root_free(co, im->root);
+    node_unref(co, im->node);
+    node_unref(co, im->file);
+}
+
+/* Writes, and how many writes of the file that took. */
+static int count_writes(Co *co, Image *im, int64_t off, int64_t len, int byte)
+{
+    g_autofree uint8_t *buf = g_malloc(len);
+    int before = im->mem->writes;
+
+    memset(buf, byte, len);
+    g_assert_cmpint(root_pwrite(co, im->root, off, len, buf, 0), ==, 0);
+    return im->mem->writes - before;
+}
+
+static void expect_bytes(Co *co, Image *im, int64_t off, int64_t len, int byte)
+{
+    g_autofree uint8_t *buf = g_malloc(len);
+
+    g_assert_cmpint(root_pread(co, im->root, off, len, buf), ==, 0);
+    for (int64_t i = 0; i < len; i++) {
+        g_assert_cmpint(buf[i], ==, byte);
+    }
+}
+
+static void test_one_write(Co *co, void *arg)
+{
+    Image im;
+
+    image_open(co, &im);
+    /* The L2 table is there from then on. */
+    count_writes(co, &im, 0, CLUSTER, 1);
+    g_assert_cmpint(count_writes(co, &im, CLUSTER, 16 * CLUSTER, 1), ==, 1);
+    g_assert_cmpint(im.mem->last_len, ==, 16 * CLUSTER);
+
+    /* Shared with a snapshot: head and tail are copied. */
+    g_assert_true(im.node->drv->snapshots->create(co, im.node, "s", 0, 0,
+                                                  &error_abort));
+    count_writes(co, &im, 0, CLUSTER, 2);
+    g_assert_cmpint(count_writes(co, &im, CLUSTER + 4096, 4096, 2), ==, 1);
+    g_assert_cmpint(im.mem->last_len, ==, CLUSTER);
+    g_assert_cmpint(count_writes(co, &im, 3 * CLUSTER + 512, 4 * CLUSTER, 2),
+                    ==, 1);
+    g_assert_cmpint(im.mem->last_len, ==, 5 * CLUSTER);
+    /* And the same again is overwritten where it is. */
+    g_assert_cmpint(count_writes(co, &im, CLUSTER + 8192, 4096, 3), ==, 1);
+    g_assert_cmpint(im.mem->last_len, ==, 4096);
+
+    expect_bytes(co, &im, CLUSTER, 4096, 1);
+    expect_bytes(co, &im, CLUSTER + 4096, 4096, 2);
+    expect_bytes(co, &im, CLUSTER + 8192, 4096, 3);
+    expect_bytes(co, &im, CLUSTER + 12288, 2 * CLUSTER - 12288 + 512, 1);
+    expect_bytes(co, &im, 3 * CLUSTER + 512, 4 * CLUSTER, 2);
+    expect_bytes(co, &im, 7 * CLUSTER + 512, CLUSTER, 1);
+    image_close(co, &im);
+}
+
+typedef struct Piece {
+    Root *root;
+    int64_t off;
+    int byte;
+} Piece;
+
+static int write_piece(Co *co, void *arg)
+{
+    const Piece *p = arg;
+    uint8_t buf[4096];
+
+    memset(buf, p->byte, sizeof(buf));
+    return root_pwrite(co, p->root, p->off, sizeof(buf), buf, 0);
+}
+
+/* @stride apart, all at once, on a disk that takes its time. */
+static void write_pieces(Co *co, Image *im, int64_t off, int64_t stride)
+{
+    Piece p[16];
+    CoGroup group;
+
+    im->mem->max_in_flight = 0;
+    im->mem->latency_ns = 2000000;
+    co_group_init(&group, co_loop(co), 16);
+    for (int i = 0; i < 16; i++) {
+        p[i] = (Piece) { im->root, off + i * stride, i + 1 };
+        co_group_start(co, &group, write_piece, &p[i]);
+    }
+    g_assert_cmpint(co_group_wait(co, &group), ==, 0);
+    im->mem->latency_ns = 0;
+    for (int i = 0; i < 16; i++) {
+        expect_bytes(co, im, off + i * stride, 4096, i + 1);
+    }
+}
+
+static void test_at_once(Co *co, void *arg)
+{
+    Image im;
+
+    image_open(co, &im);
+    count_writes(co, &im, 0, CLUSTER, 1);
+    /* All of one cluster: it is allocated once. */
+    write_pieces(co, &im, 2 * CLUSTER, 4096);
+    g_assert_cmpint(count_writes(co, &im, 2 * CLUSTER, CLUSTER, 9), ==, 1);
+    g_assert_cmpint(im.mem->last_len, ==, CLUSTER);
+    /* One of each: no write waits for another's data. */
+    write_pieces(co, &im, 32 * CLUSTER, CLUSTER);
+    g_assert_cmpint(im.mem->max_in_flight, >=, 8);
+    image_close(co, &im);
+}
+
+static void run_one_write(void)
+{
+    mem_test_run(test_one_write);
+}
+
+static void run_at_once(void)
+{
+    mem_test_run(test_at_once);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    block_init();
+    g_test_add_func("/qcow2-write/one-write", run_one_write);
+    g_test_add_func("/qcow2-write/at-once", run_at_once);
+    return g_test_run();
+}
