@@ -21,6 +21,8 @@
 #include "block/root.h"
 #include "util/id.h"
 
+#define NS_PER_S INT64_C(1000000000)
+
 typedef struct BackupJob {
     Job common;
     MirrorSyncMode sync;
@@ -52,11 +54,16 @@ static void backup_kick(Job *job)
     }
 }
 
-/* Until the user ends it: the filter does the work. */
-static int backup_idle(Co *co, Job *job)
+/* Until the user ends it, or the snapshot breaks: the filter does the work. */
+static int backup_idle(Co *co, BackupJob *b)
 {
-    while (!job_is_cancelled(job)) {
-        job_sleep_ns(co, job, INT64_MAX / 4);
+    while (!job_is_cancelled(&b->common)) {
+        int ret = cbw_snapshot_error(b->cbw);
+
+        if (ret < 0) {
+            return ret;
+        }
+        job_sleep_ns(co, &b->common, NS_PER_S / 2);
     }
     return -ECANCELED;
 }
@@ -126,7 +133,7 @@ static int backup_run(Co *co, Job *job, Error **errp)
     co_move(co, b->root->loop);
     job_working_on(co, job);
     if (b->sync == MIRROR_SYNC_MODE_NONE) {
-        return backup_idle(co, job);
+        return backup_idle(co, b);
     }
     ret = backup_copy(co, b);
     if (ret < 0) {
@@ -328,6 +335,8 @@ static void set_perf(BackupJob *b, const BackupPerf *perf)
     b->call.limit = &b->limit;
     b->call.root = b->root;
     if (perf) {
+        copy_set_copy_range(b->copy, perf->has_use_copy_range &&
+                                     perf->use_copy_range);
         b->call.max_workers = perf->has_max_workers ? perf->max_workers : 0;
         b->call.max_chunk = perf->has_max_chunk ? perf->max_chunk : 0;
     }
@@ -356,7 +365,11 @@ static Node *put_filter(Co *co, const BackupCommon *arg, Node *source,
 {
     CbwSettings set = {
         .filter_node_name = arg->filter_node_name,
-        .on_cbw_error = ON_CBW_ERROR_BREAK_GUEST_WRITE,
+        .on_cbw_error = arg->has_on_cbw_error
+                        ? arg->on_cbw_error : ON_CBW_ERROR_BREAK_GUEST_WRITE,
+        .timeout_ns = arg->has_cbw_timeout
+                      ? (int64_t)arg->cbw_timeout * NS_PER_S : 0,
+        .discard_source = arg->has_discard_source && arg->discard_source,
         .buffer = CBW_BUFFER_DEFAULT,
     };
 

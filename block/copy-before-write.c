@@ -29,6 +29,7 @@
 #include "block/graph.h"
 #include "block/open.h"
 #include "block/root.h"
+#include "qapi/qapi-events.h"
 #include "util/reqlist.h"
 
 typedef struct CbwState {
@@ -40,6 +41,7 @@ typedef struct CbwState {
     Bitset *access, *done;      /* one bit a cluster of the copy */
     ReqList reading;
     Root *behind;               /* counts copies that guests left behind */
+    bool discard_source;
 } CbwState;
 
 /* ---- copying before a write ---- */
@@ -58,10 +60,13 @@ static int64_t cbw_shift(const CbwState *s)
     return __builtin_ctzll(copy_cluster_size(s->copy));
 }
 
-static void cbw_break(CbwState *s, int error)
+static void cbw_break(Node *node, int error)
 {
+    CbwState *s = node->state;
+
     if (!s->error) {
         s->error = error;
+        qapi_event_send_block_snapshot_broken(node->name, strerror(-error));
     }
 }
 
@@ -127,7 +132,7 @@ static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
         return ret;
     }
     if (ret < 0) {
-        cbw_break(s, ret);
+        cbw_break(node, ret);
     } else {
         bitset_set(s->done, off >> cbw_shift(s),
                    DIV_ROUND_UP(end - off, cluster));
@@ -337,10 +342,18 @@ static int cbw_snapshot_discard(Co *co, Node *node, int64_t off, int64_t len)
                                           off);
 }
 
+static int cbw_error(const Node *node)
+{
+    const CbwState *s = node->state;
+
+    return s->error;
+}
+
 static const SnapshotAccessOps cbw_snapshot_ops = {
     .read = cbw_snapshot_read,
     .status = cbw_snapshot_status,
     .discard = cbw_snapshot_discard,
+    .error = cbw_error,
 };
 
 /* ---- opening and closing ---- */
@@ -483,6 +496,9 @@ static void cbw_child_perms(Node *node, const Edge *e, uint64_t perm,
     if (perm & PERM_WRITE) {
         *need |= PERM_CONSISTENT_READ;
     }
+    if (((CbwState *)node->state)->discard_source) {
+        *need |= PERM_WRITE;
+    }
     *share &= ~(uint64_t)(PERM_WRITE | PERM_RESIZE);
 }
 
@@ -542,13 +558,17 @@ Node *cbw_append(Co *co, Node *source, Node *target,
     Node *cbw = open_options(co, cbw_options(source, target, settings), errp);
     Loop *home = co_loop(co);
     Transaction *tran;
+    CbwState *s;
     bool ok;
 
     if (!cbw) {
         error_prepend(errp, "Could not create node: ");
         return NULL;
     }
-    ((CbwState *)cbw->state)->timeout_ns = settings->timeout_ns;
+    s = cbw->state;
+    s->timeout_ns = settings->timeout_ns;
+    s->discard_source = settings->discard_source;
+    copy_set_discard_source(s->copy, settings->discard_source);
     tran = tran_new();
     ok = graph_insert_filter(co, tran, cbw, source, errp) &&
          graph_check_one(tran, cbw, errp);
@@ -581,5 +601,5 @@ CopyState *cbw_copy_state(Node *cbw)
 
 int cbw_snapshot_error(Node *cbw)
 {
-    return ((CbwState *)cbw->state)->error;
+    return cbw_error(cbw);
 }

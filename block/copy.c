@@ -191,6 +191,16 @@ void copy_forget(CopyState *s, int64_t off, int64_t len)
 
 /* ---- copying one claimed range ---- */
 
+void copy_set_copy_range(CopyState *s, bool use)
+{
+    s->opts.use_copy_range = use;
+}
+
+void copy_set_discard_source(CopyState *s, bool discard)
+{
+    s->opts.discard_source = discard;
+}
+
 static int copy_zeroes(Co *co, CopyState *s, int64_t off, int64_t len,
                        bool *is_read)
 {
@@ -247,7 +257,7 @@ CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len)
 
 int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
 {
-    int64_t end = off + len;
+    int64_t start = off, end = off + len;
 
     while (off < end) {
         int64_t n = end - off, aligned;
@@ -269,6 +279,9 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
             return ret;
         }
         off += n;
+    }
+    if (s->opts.discard_source) {
+        io_discard(co, s->source, start, len);  /* may fail: it saves space */
     }
     return 0;
 }

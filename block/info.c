@@ -187,6 +187,11 @@ BlockDeviceInfo *info_node(Co *co, Node *node, bool flat, Error **errp)
     info->detect_zeroes = node->detect_zeroes;
     info->cache = info_cache(node);
     info->write_threshold = node->write_threshold;
+    if (node->drv->snapshot_access) {
+        int error = node->drv->snapshot_access->error(node);
+
+        info->snapshot_error = error ? g_strdup(strerror(-error)) : NULL;
+    }
     info->dirty_bitmaps = info_bitmaps(co, node);
     info->has_dirty_bitmaps = info->dirty_bitmaps;
     return g_steal_pointer(&info);

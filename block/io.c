@@ -20,11 +20,24 @@
 
 #include "block/dirty-bitmap.h"
 #include "block/io-steps.h"
+#include "qapi/qapi-events.h"
 
 static void io_enter(const Node *node, int64_t off, int64_t len)
 {
     loop_assert(node->loop);
     g_assert(off >= 0 && len >= 0 && off <= BLOCK_MAX_LENGTH - len);
+}
+
+/* Told once, before the write that goes beyond. */
+static void io_check_threshold(Node *node, int64_t end)
+{
+    int64_t threshold = node->write_threshold;
+
+    if (G_UNLIKELY(threshold) && end > threshold) {
+        node->write_threshold = 0;
+        qapi_event_send_block_write_threshold(node->name, end - threshold,
+                                              threshold);
+    }
 }
 
 /* 0, or why the node can't be written to. */
@@ -106,6 +119,7 @@ int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
         io_emulate_detect_zeroes(node, iov, iov_off, len, &flags)) {
         return io_zero(co, edge, off, len, flags);
     }
+    io_check_threshold(node, off + len);
     flush = io_emulate_fua(node, &flags, false);
     io_track_begin(co, &req, node, off, len,
                    !aligned || (flags & REQ_SERIALISING));
@@ -133,6 +147,7 @@ int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags)
     if (!(node->flags & OPEN_UNMAP)) {
         flags &= ~REQ_MAY_UNMAP;
     }
+    io_check_threshold(node, off + len);
     flush = io_emulate_fua(node, &flags, true);
     io_track_begin(co, &req, node, off, len,
                    !aligned || (flags & REQ_SERIALISING));

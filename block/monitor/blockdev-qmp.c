@@ -16,6 +16,7 @@
 #include "block/open.h"
 #include "block/root.h"
 #include "qapi/qapi-commands.h"
+#include "util/iothread.h"
 
 /* ---- blockdev-add, blockdev-del ---- */
 
@@ -147,6 +148,84 @@ bool qmp_block_resize(Co *co, const char *device, const char *node_name,
     co_move(co, loop_main());
     root_free(co, root);
     return ok;
+}
+
+/* ---- small changes ---- */
+
+bool qmp_block_set_write_threshold(Co *co, const char *node_name,
+                                   uint64_t write_threshold, Error **errp)
+{
+    Node *node = node_find(node_name);
+
+    if (!node) {
+        error_setg(errp, "Device '%s' not found", node_name);
+        return false;
+    }
+    co_move(co, node->loop);
+    node->write_threshold = write_threshold;
+    co_move(co, loop_main());
+    return true;
+}
+
+bool qmp_x_blockdev_set_iothread(Co *co, const char *node_name,
+                                 StrOrNull *iothread, bool has_force,
+                                 bool force, Error **errp)
+{
+    Node *node = node_find(node_name);
+    Loop *loop = loop_main();
+    bool ok;
+
+    if (!node) {
+        error_setg(errp, "Failed to find node with node-name='%s'",
+                   node_name);
+        return false;
+    }
+    if (!force && del_find_use(node, del_is_device)) {
+        error_setg(errp, "Node %s is associated with a BlockBackend and could "
+                   "be in use (use force=true to override this check)",
+                   node_name);
+        return false;
+    }
+    if (iothread->type == QTYPE_QSTRING) {
+        IOThread *t = iothread_find(iothread->u.s);
+
+        if (!t) {
+            error_setg(errp, "Cannot find iothread %s", iothread->u.s);
+            return false;
+        }
+        loop = iothread_loop(t);
+    }
+    ok = node->loop == loop || graph_set_loop(co, node, loop, errp);
+    co_move(co, loop_main());
+    return ok;
+}
+
+/* Only quorum could, which there is none of. */
+bool qmp_x_blockdev_change(Co *co, const char *parent, const char *child,
+                           const char *node_name, Error **errp)
+{
+    Node *node = node_lookup(parent, errp);
+
+    if (!node) {
+        return false;
+    }
+    if (!child == !node_name) {
+        error_setg(errp, child ? "The parameters child and node are in "
+                   "conflict" : "Either child or node must be specified");
+        return false;
+    }
+    if (child && !node_child(node, child)) {
+        error_setg(errp, "Node '%s' does not have child '%s'", parent, child);
+    } else if (child) {
+        error_setg(errp, "The node %s does not support removing a child",
+                   node->name);
+    } else if (!node_find(node_name)) {
+        error_setg(errp, "Node '%s' not found", node_name);
+    } else {
+        error_setg(errp, "The node %s does not support adding a child",
+                   node->name);
+    }
+    return false;
 }
 
 /* ---- queries ---- */

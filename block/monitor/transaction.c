@@ -85,6 +85,13 @@ static bool act_backup(Co *co, TransactionAction *action, ActionContext *ctx,
                          ctx->tran, errp);
 }
 
+static bool act_drive_backup(Co *co, TransactionAction *action,
+                             ActionContext *ctx, Error **errp)
+{
+    return drive_backup_action(co, action->u.drive_backup.data, ctx->jobs,
+                               ctx->tran, errp);
+}
+
 static bool act_snapshot(Co *co, TransactionAction *action, ActionContext *ctx,
                          Error **errp)
 {
@@ -140,6 +147,7 @@ static const struct {
     [TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC] = {
         act_snapshot_sync, false
     },
+    [TRANSACTION_ACTION_KIND_DRIVE_BACKUP] = { act_drive_backup, true },
 };
 
 static bool run_action(Co *co, TransactionAction *action, ActionContext *ctx,

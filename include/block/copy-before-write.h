@@ -18,6 +18,7 @@ typedef struct CbwSettings {
     int64_t timeout_ns;                 /* 0: none */
     int64_t min_cluster_size;           /* 0: by the target */
     int64_t buffer;                     /* bytes; 0: none */
+    bool discard_source;                /* what has been copied */
 } CbwSettings;
 
 /* A new reference to the filter, or NULL. The caller drains @source's graph

@@ -24,6 +24,7 @@ typedef struct CopyOptions {
     bool no_unmap;              /* zeroes are written, never holes */
     bool compress;
     bool use_copy_range;
+    bool discard_source;        /* what has been copied; needs PERM_WRITE */
     bool skip_unallocated;      /* not what @base and below hold */
     Node *base;
 } CopyOptions;
@@ -42,6 +43,8 @@ void copy_set_progress(CopyState *s, void (*fn)(void *opaque, int64_t bytes),
                        void *opaque);
 void copy_set_skip(CopyState *s, bool skip_unallocated, Node *base);
 void copy_set_compress(CopyState *s, bool compress);
+void copy_set_copy_range(CopyState *s, bool use);
+void copy_set_discard_source(CopyState *s, bool discard);
 /* The clusters that lie wholly in the range are not wanted any more. */
 void copy_forget(CopyState *s, int64_t off, int64_t len);
 

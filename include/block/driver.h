@@ -120,6 +120,8 @@ typedef struct SnapshotAccessOps {
                   Extent *ret);
     /* The range is not wanted any more. */
     int (*discard)(Co *co, Node *node, int64_t off, int64_t len);
+    /* 0, or the -errno that broke the snapshot. */
+    int (*error)(const Node *node);
 } SnapshotAccessOps;
 
 typedef struct DebugOps {

@@ -29,6 +29,9 @@ bool populate_action(Co *co, const BlockDirtyBitmapPopulate *arg,
 /* blockdev-backup. @jobs NULL: the job ends by itself. */
 bool backup_action(Co *co, BlockdevBackup *arg, JobTxn *jobs,
                    Transaction *tran, Error **errp);
+/* drive-backup, likewise; makes or opens the target. */
+bool drive_backup_action(Co *co, DriveBackup *arg, JobTxn *jobs,
+                         Transaction *tran, Error **errp);
 
 bool snapshot_action(Co *co, const BlockdevSnapshot *arg, Transaction *tran,
                      Error **errp);

@@ -44,12 +44,12 @@ MISSING = {
     # objects
     'T176': {'secret_keyring'},
     # actions of transactions
-    'T287': {'drive-backup'},
 }
 
 # The same for what we have and QEMU hasn't; 'commands' and 'events' by name.
 EXTENSIONS = {
     'commands': {'block-dirty-bitmap-populate', 'query-bitmap-chain'},
+    'events': {'BLOCK_SNAPSHOT_BROKEN'},
     'T92': {'bitmap-populate'},
     'T287': {'block-dirty-bitmap-populate'},
 }
