@@ -132,12 +132,12 @@ static int backup_run(Co *co, Job *job, Error **errp)
 
     co_move(co, b->root->loop);
     job_working_on(co, job);
-    if (b->sync == MIRROR_SYNC_MODE_NONE) {
-        return backup_idle(co, b);
-    }
-    ret = backup_copy(co, b);
-    if (ret < 0) {
-        copy_buffer_close(co, b->copy);
+    ret = b->sync == MIRROR_SYNC_MODE_NONE ? backup_idle(co, b)
+                                           : backup_copy(co, b);
+    /* What sync=none has saved until it is cancelled is its result. */
+    if (ret < 0 && (b->sync != MIRROR_SYNC_MODE_NONE ||
+                    cbw_snapshot_error(b->cbw) < 0)) {
+        cbw_give_up(co, b->cbw);
     }
     return ret;
 }

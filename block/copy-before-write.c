@@ -599,6 +599,20 @@ CopyState *cbw_copy_state(Node *cbw)
     return ((CbwState *)cbw->state)->copy;
 }
 
+void cbw_give_up(Co *co, Node *cbw)
+{
+    CbwState *s = cbw->state;
+
+    s->on_error = ON_CBW_ERROR_BREAK_SNAPSHOT;
+    if (!s->error) {
+        s->error = -ECANCELED;
+    }
+    copy_buffer_close(co, s->copy);
+    while (s->behind->in_flight) {
+        co_sleep(co, 10 * 1000 * 1000);
+    }
+}
+
 int cbw_snapshot_error(Node *cbw)
 {
     return cbw_error(cbw);
