@@ -46,8 +46,8 @@ static const ImgCommand commands[] = {
       "[--skip-broken-bitmaps]] [-U] [-C] [-c] [-p] [-q] [-n] [-f fmt] "
       "[-t cache] [-T src_cache] [-O output_fmt] [-B backing_file "
       "[-F backing_fmt]] [-o options] [-l snapshot_param] [-S sparse_size] "
-      "[-r rate_limit] [-m num_coroutines] [-W] [--salvage] filename "
-      "[filename2 [...]] output_filename" },
+      "[-r rate_limit] [-m num_coroutines] [-W] [--salvage] "
+      "[--incremental bitmap] filename [filename2 [...]] output_filename" },
     { "create", img_create,
       "[--object objectdef] [-q] [-f fmt] [-b backing_file "
       "[-F backing_fmt] [--bitmaps]] [-u] [-o options] filename [size]" },
