@@ -287,7 +287,7 @@ static bool check_nodes(const BackupCommon *arg, Node *source, Node *target,
         error_setg(errp, "Source and target cannot be the same");
         return false;
     }
-    if (!node_check_busy(target, errp)) {
+    if (!node_check_busy(source, errp) || !node_check_busy(target, errp)) {
         return false;
     }
     if (arg->has_compress && arg->compress &&
