@@ -281,6 +281,17 @@ CASES = [
         "rebase -b '' top.qcow2", 'info top.qcow2',
         'map --output=json top.qcow2', 'rebase -u mid.qcow2',
         'info mid.qcow2')),
+    case('commit', *MAKE, *each(
+        'commit', 'commit a b', 'commit gone', 'commit -f raw base.raw',
+        'commit -b nope top.qcow2', 'commit -t foo top.qcow2',
+        'commit -r x top.qcow2', 'commit -q -d top.qcow2',
+        'map --output=json top.qcow2', 'commit top.qcow2',
+        'map --output=json top.qcow2', 'info mid.qcow2',
+        'map --output=json mid.qcow2'),
+        'io -c "write -q -P 9 1M 100k" top.qcow2', *each(
+        'commit -r 1G -b base.raw top.qcow2', 'map --output=json top.qcow2',
+        'info base.raw', 'map --output=json base.raw',
+        'compare -f raw base.raw top.qcow2')),
     case('resize', *MAKE, *each(
         'resize top.qcow2 3M', 'resize top.qcow2 +1M', 'resize top.qcow2 -1M',
         'resize --shrink top.qcow2 -1M', 'resize -q top.qcow2 4M',
