@@ -48,8 +48,9 @@ MISSING = {
 
 # The same for what we have and QEMU hasn't; 'commands' and 'events' by name.
 EXTENSIONS = {
-    'commands': {'block-dirty-bitmap-populate', 'query-bitmap-chain'},
-    'events': {'BLOCK_SNAPSHOT_BROKEN'},
+    'commands': {'block-dirty-bitmap-populate', 'query-bitmap-chain',
+                 'query-nbd-servers'},
+    'events': {'BLOCK_EXPORT_COVERED', 'BLOCK_SNAPSHOT_BROKEN'},
     'T92': {'bitmap-populate'},
     'T287': {'block-dirty-bitmap-populate'},
 }
