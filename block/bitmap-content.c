@@ -144,6 +144,7 @@ bool bitmap_gather(Co *co, Bitset *into, DirtyBitmap *dst,
         src->node->length == dst->node->length) {
         bits = bitmap_bits(co, src, errp);
         if (bits) {
+            bitmap_raise_cut(dst, src->cut_end);
             bitset_or_scaled(into, dst->granularity_shift, bits,
                              src->granularity_shift);
         }
@@ -190,8 +191,11 @@ bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
         src->granularity_shift == dst->granularity_shift &&
         src->node->length == dst->node->length) {
         /* Both are loaded when the second one is: nothing suspends any more. */
-        return bitmap_bits(co, dst, errp) && bitmap_bits(co, src, errp) &&
-               bitmap_merge_bits(co, dst, src->bits, backup, errp);
+        if (!bitmap_bits(co, dst, errp) || !bitmap_bits(co, src, errp)) {
+            return false;
+        }
+        bitmap_raise_cut(dst, src->cut_end);
+        return bitmap_merge_bits(co, dst, src->bits, backup, errp);
     }
     bits = bitset_new(bitset_size(dst->bits));
     return bitmap_gather(co, bits, dst, src, errp) &&

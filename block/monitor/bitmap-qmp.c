@@ -198,12 +198,16 @@ bool bitmap_action_merge(Co *co, const BlockDirtyBitmapMerge *arg,
     Loop *home = co_loop(co);
     DirtyBitmap *dst = bitmap_action_begin(co, arg->node, arg->target, 0,
                                            errp);
+    int64_t cut_end = dst ? dst->cut_end : 0;
     bool ok = false;
 
     if (dst && !tran && arg->bitmaps && !arg->bitmaps->next) {
         ok = bitmap_merge_one(co, dst, arg, errp);
     } else if (dst) {
         ok = bitmap_merge_all(co, dst, arg, tran, errp);
+    }
+    if (dst && !ok) {
+        dst->cut_end = cut_end;     /* sources before the bad one raised it */
     }
     co_move(co, home);
     return ok;

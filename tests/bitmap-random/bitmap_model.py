@@ -134,7 +134,7 @@ class Disk:
     def _lose(self, lost):
         self.bitmaps = {n: b for n, b in self.bitmaps.items() if not lost(b)}
         for b in self.bitmaps.values():
-            b.recording = b.stored_recording
+            b.recording = b.stored_recording and not b.inconsistent
 
     def open(self, ro):
         """All bitmaps share what the image remembers of its former size."""
@@ -175,14 +175,25 @@ class Disks:
     def run(self, actions):
         """All or nothing."""
         tried = copy.deepcopy(self)
-        for kind, data in actions:
-            tried.apply(kind, data)
+        try:
+            for kind, data in actions:
+                tried.apply(kind, data)
+        except Refused:
+            self._keep_cuts(tried)
+            raise
         for name, d in tried.disks.items():
             gone = {n for n, b in d.bitmaps.items() if b.removed}
             self.disks[name].stored -= gone | {
                 n for n, b in d.bitmaps.items() if not b.persistent}
             self.disks[name].bitmaps = {
                 n: b for n, b in d.bitmaps.items() if n not in gone}
+
+    def _keep_cuts(self, tried):
+        """What a merge has told of former sizes is not taken back."""
+        for name, d in self.disks.items():
+            for n, b in d.bitmaps.items():
+                b.cut_end = max(b.cut_end, tried.disks[name].bitmaps[n]
+                                .cut_end)
 
     def do_add(self, data):
         d, name = self.disks[data['node']], data['name']
@@ -212,7 +223,7 @@ class Disks:
                 raise Refused(f"Bitmap '{new.name}' exists ")
             return
         d.usable(new.name, removes=True)
-        new.cut_end, new.stored_shift = old.cut_end, old.stored_shift
+        new.stored_shift = old.stored_shift
         d.bitmaps[new.name] = new
 
     def do_remove(self, data):
@@ -232,7 +243,7 @@ class Disks:
 
     def do_merge(self, data):
         d, bits = self.disks[data['node']], 0
-        target = d.find(data['target'])
+        target, end = d.find(data['target']), 0
         for source in data['bitmaps']:
             node, name = (data['node'], source) if isinstance(source, str) \
                 else (source['node'], source['name'])
@@ -240,8 +251,11 @@ class Disks:
             bits |= b.scaled(target.shift)
             # Nobody has seen what lies past the end of a shorter one.
             size = self.disks[node].size
+            end = max(end, size, b.cut_end)
             bits |= span(size, d.size - size, target.shift)
         d.usable(data['target']).bits |= bits & d.all_bits(target.shift)
+        if end > d.size:        # what a source has lost, or has beyond
+            target.cut_end = max(target.cut_end, end)
 
     def abort(self, data):
         raise Refused('Transaction aborted using Abort action')
