@@ -17,6 +17,8 @@
 #include "tools/img/convert.h"
 #include "tools/tool.h"
 
+#ifdef CONFIG_LIBNBD
+
 #define CONNECTIONS 4
 #define EXTRA_TIMEOUT_S 2
 
@@ -248,3 +250,18 @@ int convert_incremental(Co *co, ConvertCopy *c, const GArray *dirty)
     }
     return ret;
 }
+
+#else
+
+GArray *convert_find_dirty(Co *co, const ImgSource *src, const char *bitmap)
+{
+    error_report("--incremental needs libnbd, which was not compiled in");
+    return NULL;
+}
+
+int convert_incremental(Co *co, ConvertCopy *c, const GArray *dirty)
+{
+    return -ENOTSUP;
+}
+
+#endif
