@@ -18,9 +18,11 @@ static const BlockDriver *const drivers[] = {
     &raw_driver,
     &qcow2_driver,
     &blkdebug_driver,
+    &blklogwrites_driver,
     &compress_driver,
     &copy_before_write_driver,
     &copy_on_read_driver,
+    &preallocate_driver,
     &snapshot_access_driver,
     &throttle_driver,
 };

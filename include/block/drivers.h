@@ -16,6 +16,8 @@ extern const BlockDriver null_co_driver;
 extern const BlockDriver null_aio_driver;
 extern const BlockDriver qcow2_driver;
 extern const BlockDriver blkdebug_driver;
+extern const BlockDriver blklogwrites_driver;
+extern const BlockDriver preallocate_driver;
 extern const BlockDriver compress_driver;
 extern const BlockDriver copy_on_read_driver;
 extern const BlockDriver copy_before_write_driver;

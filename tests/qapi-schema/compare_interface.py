@@ -32,8 +32,8 @@ import sys
 # Where (a type of the reference, or command and member) -> what.
 MISSING = {
     # drivers
-    'T111': {'blklogwrites', 'blkverify', 'luks',
-             'preallocate', 'quorum', 'rbd'},
+    'T111': {'blkverify', 'luks',
+             'quorum', 'rbd'},
     'T136': {'encrypt'},
     'T368': {'encrypt'},
     'T255': {'encrypt'},
