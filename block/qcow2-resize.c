@@ -9,11 +9,26 @@
  * Shrinking: everything behind the new end is unmapped, then L2 tables that
  * cover nothing any more; when that is durable and given back, the header and
  * the file are cut. A crash on the way leaves a longer disk with a hole at its
- * end, or leaks.
+ * end, or leaks. A growth that fails shrinks to the old end.
  */
 #include "block/qcow2.h"
 
 /* ---- preallocation ---- */
+
+static void prealloc_failed(const Qcow2State *s, PreallocMode mode, int r,
+                            Error **errp)
+{
+    const char *what = "Could not preallocate data";
+
+    if (mode == PREALLOC_MODE_FULL) {
+        what = "Could not write zeros for preallocation";
+    } else if (mode == PREALLOC_MODE_FALLOC) {
+        what = "Could not preallocate new data";
+    }
+    error_setg_errno(errp, -r, "%s%s", mode >= PREALLOC_MODE_FALLOC &&
+                     !s->external_data ? "Failed to resize underlying file: "
+                     : "", what);
+}
 
 bool qcow2_preallocate(Co *co, Node *node, int64_t off, int64_t len,
                        PreallocMode mode, Error **errp)
@@ -29,7 +44,7 @@ bool qcow2_preallocate(Co *co, Node *node, int64_t off, int64_t len,
     r = qcow2_alloc_map(co, node, start, qcow2_cluster_up(s, off + len) -
                         start, mode, &end);
     if (r < 0) {
-        error_setg_errno(errp, -r, "Could not preallocate data");
+        prealloc_failed(s, mode, r, errp);
         return false;
     }
     if (s->external_data) {
@@ -45,63 +60,6 @@ bool qcow2_preallocate(Co *co, Node *node, int64_t off, int64_t len,
         error_setg_errno(errp, -r, "Could not preallocate metadata");
     }
     return r >= 0;
-}
-
-/* ---- growing ---- */
-
-/* Bytes of the last cluster behind the old end read as zeroes. */
-static int zero_tail(Co *co, Node *node, int64_t old, int64_t length)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t end = MIN(qcow2_cluster_up(s, old), length);
-    g_autofree uint8_t *zeroes = NULL;
-    Qcow2Map m;
-    IoVec iov;
-    int r;
-
-    while (old < end) {
-        r = qcow2_map(co, node, old, end - old, &m);
-        if (r < 0) {
-            return r;
-        }
-        if (m.type == QCOW2_MAP_NORMAL || m.type == QCOW2_MAP_COMPRESSED) {
-            g_free(zeroes);
-            zeroes = g_try_malloc0(m.len);
-            if (!zeroes) {
-                return -ENOMEM;
-            }
-            iov_init_buf(&iov, zeroes, m.len);
-            r = qcow2_write(co, node, old, m.len, &iov, 0, 0);
-            if (r < 0) {
-                return r;
-            }
-        }
-        old += m.len;
-    }
-    return 0;
-}
-
-static bool grow(Co *co, Node *node, int64_t old, int64_t length,
-                 PreallocMode prealloc, Error **errp)
-{
-    Qcow2State *s = qcow2_state(node);
-    int r;
-
-    co_mutex_lock(co, &s->meta);
-    r = qcow2_l1_grow(co, node, qcow2_size_to_l1(s, length), true);
-    co_mutex_unlock(&s->meta);
-    if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to grow the L1 table");
-        return false;
-    }
-    r = zero_tail(co, node, old, length);
-    if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to zero out the new area");
-        return false;
-    }
-    old = qcow2_cluster_up(s, old);
-    return old >= length ||
-           qcow2_preallocate(co, node, old, length - old, prealloc, errp);
 }
 
 /* ---- shrinking ---- */
@@ -185,6 +143,87 @@ static bool shrink(Co *co, Node *node, int64_t old, int64_t length,
         error_setg_errno(errp, -r, "Failed to reduce the number of L2 tables");
     }
     return r >= 0;
+}
+
+/* ---- growing ---- */
+
+/* Bytes of the last cluster behind the old end read as zeroes. */
+static int zero_tail(Co *co, Node *node, int64_t old, int64_t length)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t end = MIN(qcow2_cluster_up(s, old), length);
+    g_autofree uint8_t *zeroes = NULL;
+    Qcow2Map m;
+    IoVec iov;
+    int r;
+
+    while (old < end) {
+        r = qcow2_map(co, node, old, end - old, &m);
+        if (r < 0) {
+            return r;
+        }
+        if (m.type == QCOW2_MAP_NORMAL || m.type == QCOW2_MAP_COMPRESSED) {
+            g_free(zeroes);
+            zeroes = g_try_malloc0(m.len);
+            if (!zeroes) {
+                return -ENOMEM;
+            }
+            iov_init_buf(&iov, zeroes, m.len);
+            r = qcow2_write(co, node, old, m.len, &iov, 0, 0);
+            if (r < 0) {
+                return r;
+            }
+        }
+        old += m.len;
+    }
+    return 0;
+}
+
+/* What a failed preallocation has mapped behind the end @old goes again, and
+ * so does the space, down to @data_len bytes of an external data file. */
+static void grow_undo(Co *co, Node *node, int64_t old, int64_t length,
+                      int64_t data_len)
+{
+    Qcow2State *s = qcow2_state(node);
+    Error *err = NULL;
+
+    if (!shrink(co, node, length, old, PREALLOC_MODE_OFF, &err)) {
+        warn_report_err(err);
+        return;
+    }
+    cut_file(co, node);
+    if (s->external_data && s->data->child->length > data_len &&
+        !io_resize(co, s->data, data_len, false, PREALLOC_MODE_OFF, 0, &err)) {
+        warn_report_err(err);
+    }
+}
+
+static bool grow(Co *co, Node *node, int64_t old, int64_t length,
+                 PreallocMode prealloc, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t data_len = s->data->child->length, start;
+    int r;
+
+    co_mutex_lock(co, &s->meta);
+    r = qcow2_l1_grow(co, node, qcow2_size_to_l1(s, length), true);
+    co_mutex_unlock(&s->meta);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to grow the L1 table");
+        return false;
+    }
+    r = zero_tail(co, node, old, length);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to zero out the new area");
+        return false;
+    }
+    start = qcow2_cluster_up(s, old);
+    if (start < length &&
+        !qcow2_preallocate(co, node, start, length - start, prealloc, errp)) {
+        grow_undo(co, node, old, length, data_len);
+        return false;
+    }
+    return true;
 }
 
 /* ---- the verb ---- */
