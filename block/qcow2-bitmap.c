@@ -388,6 +388,11 @@ static bool bitmap_check_room(Node *node, const char *name, Error **errp)
     return true;
 }
 
+static bool bitmap_supported(Node *node)
+{
+    return qcow2_state(node)->hdr.version >= 3;
+}
+
 static bool bitmap_can_store(Co *co, Node *node, const char *name,
                              int64_t granularity, Error **errp)
 {
@@ -395,7 +400,7 @@ static bool bitmap_can_store(Co *co, Node *node, const char *name,
     Qcow2State *s = qcow2_state(node);
     bool ok;
 
-    if (s->hdr.version < 3) {
+    if (!bitmap_supported(node)) {
         /* Without autoclear bits nobody would notice that a program which
          * knows no bitmaps has written. */
         error_setg(errp, "Cannot store dirty bitmaps in qcow2 v2 files");
@@ -546,5 +551,6 @@ const BitmapStoreOps qcow2_bitmap_store_ops = {
     .remove = bitmap_remove,
     .remove_damaged = bitmap_remove_damaged,
     .measure = bitmap_measure,
+    .supported = bitmap_supported,
     .store = bitmap_store,
 };

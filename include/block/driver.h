@@ -96,6 +96,8 @@ typedef struct SnapshotOps {
 } SnapshotOps;
 
 typedef struct BitmapStoreOps {
+    /* Whether this image, as it is, can hold any; NULL: always. */
+    bool (*supported)(Node *node);
     /* Whether one more persistent bitmap of this kind can be stored. */
     bool (*can_store)(Co *co, Node *node, const char *name,
                       int64_t granularity, Error **errp);

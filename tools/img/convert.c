@@ -323,6 +323,13 @@ static bool convert_open_sources(Co *co, ConvertRun *run)
     return true;
 }
 
+static bool convert_has_bitmaps(Node *node)
+{
+    const BitmapStoreOps *ops = node->drv->bitmap_store;
+
+    return ops && (!ops->supported || ops->supported(node));
+}
+
 static bool convert_check_source_bitmaps(const ConvertRun *run)
 {
     Node *src = root_node(run->copy.sources[0].root);
@@ -330,7 +337,7 @@ static bool convert_check_source_bitmaps(const ConvertRun *run)
     if (!run->args.bitmaps) {
         return true;
     }
-    if (!src->drv->bitmap_store) {
+    if (!convert_has_bitmaps(src)) {
         error_report("Source lacks bitmap support");
         return false;
     }
@@ -449,7 +456,7 @@ static bool convert_open_target(Co *co, ConvertRun *run)
     if (!c->target) {
         return false;
     }
-    if (a->bitmaps && !root_node(c->target)->drv->bitmap_store) {
+    if (a->bitmaps && !convert_has_bitmaps(root_node(c->target))) {
         error_report("Format driver '%s' does not support bitmaps",
                      root_node(c->target)->drv->name);
         return false;
