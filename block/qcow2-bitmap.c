@@ -397,7 +397,6 @@ static bool bitmap_can_store(Co *co, Node *node, const char *name,
                              int64_t granularity, Error **errp)
 {
     ERRP_GUARD();
-    Qcow2State *s = qcow2_state(node);
     bool ok;
 
     if (!bitmap_supported(node)) {
