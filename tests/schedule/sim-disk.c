@@ -196,6 +196,12 @@ static bool sim_resize(Co *co, Node *node, int64_t length, bool exact,
     return true;
 }
 
+static int sim_info(Co *co, Node *node, BlockDriverInfo *ret)
+{
+    ret->cluster_size = 4 * KiB;
+    return 0;
+}
+
 const BlockDriver sim_disk_driver = {
     .name = "null-co",
     .id = BLOCKDEV_DRIVER_NULL_CO,
@@ -210,4 +216,5 @@ const BlockDriver sim_disk_driver = {
     .discard = sim_discard,
     .flush = sim_flush,
     .resize = sim_resize,
+    .info = sim_info,
 };
