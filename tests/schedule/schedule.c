@@ -46,6 +46,7 @@ typedef struct World {
     bool lineage;               /* t0 and b0 together make an incremental */
     Root *snap;                 /* NULL: no fleecing */
     int snap_cut, readers;
+    bool pulling;               /* by a job and an overlay */
     Running jobs[JOBS];
     int names;
 } World;
@@ -512,7 +513,8 @@ static void (*const doings[])(Co *co, World *w) = {
 
 /* ---- a run ---- */
 
-static void add_image(Co *co, const char *name, int64_t size, bool create)
+static void add_image(Co *co, const char *name, int64_t size, bool create,
+                      const char *more)
 {
     static const char *const options[] = {
         "", ", 'cluster-size': 512", ", 'cluster-size': 4096",
@@ -540,15 +542,15 @@ static void add_image(Co *co, const char *name, int64_t size, bool create)
         control_unlock(co);
     }
     g_assert_true(qmp(co, "blockdev-add", "{'driver': 'qcow2', 'node-name':"
-                      "'%s', 'file': '%s-file', 'discard': '%s'%s}", name,
+                      "'%s', 'file': '%s-file', 'discard': '%s'%s%s}", name,
                       name, sim_one_in(2) ? "unmap" : "ignore",
-                      sim_one_in(3) ? ", 'l2-cache-size': 1024" : ""));
+                      sim_one_in(3) ? ", 'l2-cache-size': 1024" : "", more));
 }
 
 static void add_target(Co *co, const char *name, int64_t size)
 {
     if (sim_one_in(2)) {
-        add_image(co, name, size, true);
+        add_image(co, name, size, true, "");
     } else {
         qmp(co, "blockdev-add", "{'driver': 'null-co', 'node-name': '%s',"
             "'size': %" PRId64 "}", name, size);
@@ -601,7 +603,7 @@ static void reopen_and_check(Co *co, World *w, int64_t size)
 {
     Root *root;
 
-    add_image(co, "disk", size, false);
+    add_image(co, "disk", size, false, "");
     control_lock(co);
     root = look(co, "disk");
     control_unlock(co);
@@ -636,6 +638,23 @@ static void add_fleecing(Co *co, World *w)
     w->readers = 1 + sim_random(3);
 }
 
+/* The same with a job and an overlay of the disk, which is read. */
+static void add_overlay(Co *co, World *w)
+{
+    guest_start(w->guest, 3, 10);
+    guest_wait(co, w->guest);
+    add_image(co, "scratch", guest_sectors(w->guest) * SECTOR, true,
+              ", 'backing': 'disk'");
+    g_assert_true(qmp(co, "blockdev-backup", "{'job-id': 'pull', 'device':"
+                      "'disk', 'target': 'scratch', 'sync': 'none'}"));
+    control_lock(co);
+    w->snap = look(co, "scratch");
+    control_unlock(co);
+    w->snap_cut = guest_cut(w->guest);
+    w->readers = 1 + sim_random(3);
+    w->pulling = true;
+}
+
 static void snap_reader(Co *co, void *opaque)
 {
     World *w = opaque;
@@ -666,6 +685,12 @@ static void end_fleecing(Co *co, World *w)
     control_lock(co);
     root_free(co, w->snap);
     control_unlock(co);
+    if (w->pulling) {
+        g_assert_true(qmp(co, "job-cancel", "{'id': 'pull'}"));
+        while (job_find("pull")) {
+            sim_pause(co);
+        }
+    }
 }
 
 static void work(Co *co, World *w)
@@ -695,7 +720,7 @@ static void live(Co *co, World *w)
 
     sim_disk_forget();
     g_string_truncate(history, 0);
-    add_image(co, "disk", size, true);
+    add_image(co, "disk", size, true, "");
     add_target(co, "t0", size);
     add_target(co, "t1", size);
     control_lock(co);
@@ -703,6 +728,8 @@ static void live(Co *co, World *w)
     control_unlock(co);
     if (sim_one_in(3)) {
         add_fleecing(co, w);
+    } else if (sim_one_in(3)) {
+        add_overlay(co, w);
     }
     w->failing = sim_one_in(4);
     sim_disk_fail(w->failing ? 60 : 0);
