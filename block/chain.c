@@ -124,6 +124,9 @@ int chain_write_backing(Co *co, Node *node, const char *file,
 {
     Loop *home = co_loop(co);
     bool sealed = node->read_only;
+    /* A node's own names don't outlive a reopen. */
+    g_autofree char *own_file = g_strdup(file);
+    g_autofree char *own_fmt = g_strdup(fmt);
     int ret;
 
     if (sealed) {
@@ -133,7 +136,7 @@ int chain_write_backing(Co *co, Node *node, const char *file,
             return -EACCES;
         }
     }
-    ret = write_backing(co, node, file, fmt);
+    ret = write_backing(co, node, own_file, own_fmt);
     if (sealed) {
         co_move(co, loop_main());
         reopen_set_read_only(co, node, true, NULL);

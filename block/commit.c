@@ -139,10 +139,10 @@ static GPtrArray *find_overlays(const Node *filter)
 static int write_headers(Co *co, CommitJob *c, const GPtrArray *overlays)
 {
     const char *fmt = chain_format_of(c->base, c->mask_protocol);
-    const char *file;
+    g_autofree char *file = NULL;
 
     open_refresh_filename(c->base);
-    file = c->backing_file ? c->backing_file : c->base->filename;
+    file = g_strdup(c->backing_file ? c->backing_file : c->base->filename);
     for (guint i = 0; i < overlays->len; i++) {
         int ret = chain_write_backing(co, g_ptr_array_index(overlays, i),
                                       file, fmt);
