@@ -3,9 +3,10 @@
 """A guest that writes without a pause, and what follows from it.
 
 A Writer is a thread with one NBD connection per disk and several requests in
-flight.  Every write fills whole blocks with its own sequence number, and no two
-writes in flight touch one block, so a block's versions are totally ordered,
-each with the moment it was sent and the moment it was acknowledged.
+flight.  Every write fills whole blocks with its own sequence number, which no
+other Writer of the test uses, and no two writes in flight touch one block, so a
+block's versions are totally ordered, each with the moment it was sent and the
+moment it was acknowledged.
 
 A copy of the disks is *one point in time* if a moment T exists such that every
 version found in the copy was sent before T and every version that follows a
@@ -13,6 +14,7 @@ found one was acknowledged after T.  `assert_cut` proves just this, over any num
 disks, and that T lies between the sending of the command that made the copy and
 its answer."""
 
+import itertools
 import random
 import selectors
 import struct
@@ -41,6 +43,8 @@ class _Write:
 class Writer:
     """Writes to `exports`, a list of (address, export name)."""
 
+    _numbers = itertools.count()
+
     def __init__(self, exports, depth=8, seed=1, blocks=16, hot=None,
                  pause=0.0):
         self.clients = [NbdClient(a, e) for a, e in exports]
@@ -50,7 +54,7 @@ class Writer:
         self.depth, self.max_blocks, self.hot = depth, blocks, hot
         self.pause = pause
         self.rng = random.Random(seed)
-        self.seq = 0
+        self.seq = next(self._numbers) << 32
         self.error = None
         self.done = 0
         self._stop = threading.Event()
