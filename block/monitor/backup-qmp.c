@@ -142,26 +142,17 @@ bool drive_backup_action(Co *co, DriveBackup *arg, JobTxn *jobs,
 
 /* ---- commands ---- */
 
-static bool backup_command(Co *co, BlockdevBackup *plain, DriveBackup *drive,
-                           Error **errp)
-{
-    Transaction *tran = tran_new();
-    bool ok;
-
-    drain_all_begin(co);
-    ok = plain ? backup_action(co, plain, NULL, tran, errp)
-               : drive_backup_action(co, drive, NULL, tran, errp);
-    tran_finalize(co, tran, ok);
-    drain_all_end(co);
-    return ok;
-}
-
 bool qmp_blockdev_backup(Co *co, BlockdevBackup *arg, Error **errp)
 {
-    return backup_command(co, arg, NULL, errp);
+    Transaction *tran = actions_begin(co);
+
+    return actions_end(co, tran, backup_action(co, arg, NULL, tran, errp));
 }
 
 bool qmp_drive_backup(Co *co, DriveBackup *arg, Error **errp)
 {
-    return backup_command(co, NULL, arg, errp);
+    Transaction *tran = actions_begin(co);
+
+    return actions_end(co, tran,
+                       drive_backup_action(co, arg, NULL, tran, errp));
 }

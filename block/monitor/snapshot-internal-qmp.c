@@ -190,15 +190,9 @@ bool snapshot_internal_action(Co *co, const BlockdevSnapshotInternal *arg,
 bool qmp_blockdev_snapshot_internal_sync(Co *co, BlockdevSnapshotInternal *arg,
                                          Error **errp)
 {
-    Transaction *tran = tran_new();
-    bool ok;
+    Transaction *tran = actions_begin(co);
 
-    drain_all_begin(co);
-    ok = snapshot_internal_action(co, arg, tran, errp);
-    tran_finalize(co, tran, ok);
-    co_move(co, loop_main());
-    drain_all_end(co);
-    return ok;
+    return actions_end(co, tran, snapshot_internal_action(co, arg, tran, errp));
 }
 
 static bool delete_snapshot(Co *co, Node *node, const char *device,

@@ -180,27 +180,15 @@ bool snapshot_sync_action(Co *co, const BlockdevSnapshotSync *arg,
 
 bool qmp_blockdev_snapshot(Co *co, BlockdevSnapshot *arg, Error **errp)
 {
-    Transaction *tran = tran_new();
-    bool ok;
+    Transaction *tran = actions_begin(co);
 
-    drain_all_begin(co);
-    ok = snapshot_action(co, arg, tran, errp);
-    tran_finalize(co, tran, ok);
-    co_move(co, loop_main());
-    drain_all_end(co);
-    return ok;
+    return actions_end(co, tran, snapshot_action(co, arg, tran, errp));
 }
 
 bool qmp_blockdev_snapshot_sync(Co *co, BlockdevSnapshotSync *arg,
                                 Error **errp)
 {
-    Transaction *tran = tran_new();
-    bool ok;
+    Transaction *tran = actions_begin(co);
 
-    drain_all_begin(co);
-    ok = snapshot_sync_action(co, arg, tran, errp);
-    tran_finalize(co, tran, ok);
-    co_move(co, loop_main());
-    drain_all_end(co);
-    return ok;
+    return actions_end(co, tran, snapshot_sync_action(co, arg, tran, errp));
 }

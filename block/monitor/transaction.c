@@ -164,10 +164,26 @@ static bool run_action(Co *co, TransactionAction *action, ActionContext *ctx,
     return actions[action->type].fn(co, action, ctx, errp);
 }
 
+Transaction *actions_begin(Co *co)
+{
+    Transaction *tran = tran_new();
+
+    drain_all_begin(co);
+    return tran;
+}
+
+bool actions_end(Co *co, Transaction *tran, bool ok)
+{
+    tran_finalize(co, tran, ok);
+    co_move(co, loop_main());
+    drain_all_end(co);
+    return ok;
+}
+
 bool qmp_transaction(Co *co, TransactionActionList *list,
                      TransactionProperties *props, Error **errp)
 {
-    ActionContext ctx = { .tran = tran_new() };
+    ActionContext ctx = { 0 };
     bool ok = true;
 
     if (props && props->has_completion_mode) {
@@ -176,13 +192,11 @@ bool qmp_transaction(Co *co, TransactionActionList *list,
     if (ctx.mode == ACTION_COMPLETION_MODE_GROUPED) {
         ctx.jobs = job_txn_new();
     }
-    drain_all_begin(co);
+    ctx.tran = actions_begin(co);
     for (; list && ok; list = list->next) {
         ok = run_action(co, list->value, &ctx, errp);
     }
-    tran_finalize(co, ctx.tran, ok);
-    co_move(co, loop_main());
-    drain_all_end(co);
+    actions_end(co, ctx.tran, ok);
     job_txn_unref(ctx.jobs);
     return ok;
 }

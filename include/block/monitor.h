@@ -10,6 +10,14 @@
 #include "block/node.h"
 #include "job/job.h"
 
+/*
+ * Around the actions of a command: drains every graph; then commits if @ok, else
+ * takes all back, comes to the main loop, lets the graphs go on, returns @ok.
+ * Control lock; suspend.
+ */
+Transaction *actions_begin(Co *co);
+bool actions_end(Co *co, Transaction *tran, bool ok);
+
 bool bitmap_action_add(Co *co, const BlockDirtyBitmapAdd *arg,
                        Transaction *tran, Error **errp);
 bool bitmap_action_remove(Co *co, const BlockDirtyBitmap *arg,
