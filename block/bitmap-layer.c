@@ -34,25 +34,25 @@ DirtyBitmap *bitmap_layer_find(Node *node, const char *name)
     return NULL;
 }
 
+/* Those of one node whose names have not been seen; nearer nodes come first. */
+static void layer_add(GPtrArray *all, GHashTable *seen, Node *node)
+{
+    for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
+        if (bm->name && g_hash_table_add(seen, bm->name)) {
+            g_ptr_array_add(all, bm);
+        }
+    }
+}
+
 GPtrArray *bitmap_layer_all(Node *node)
 {
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     GPtrArray *all = g_ptr_array_new();
 
     while (node) {
         Edge *e = node_filter_child(node);
 
-        for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
-            bool hidden = false;
-
-            for (guint i = 0; bm->name && i < all->len && !hidden; i++) {
-                DirtyBitmap *other = g_ptr_array_index(all, i);
-
-                hidden = strcmp(other->name, bm->name) == 0;
-            }
-            if (bm->name && !hidden) {
-                g_ptr_array_add(all, bm);
-            }
-        }
+        layer_add(all, seen, node);
         node = e ? e->child : NULL;
     }
     return all;

@@ -182,6 +182,44 @@ static void test_listing(void)
     mem_test_run(listing);
 }
 
+/* ---- as many as an image may hold ---- */
+
+static void add_many(Node *node, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        g_autofree char *name = g_strdup_printf("b%d", i);
+
+        bitmap_create(node, 65536, name, &error_abort);
+    }
+}
+
+/* A name that a filter and the node below it have counts once. Pairs of names
+ * that are compared one by one would take minutes. */
+static void many(Co *co, void *arg)
+{
+    Node *filter = mem_node(&filter_driver, "filter", MiB, 512);
+    Node *below = layer_new("l0", MiB, '-');
+    gint64 began = g_get_monotonic_time();
+    g_autoptr(BitmapChainList) list = NULL;
+    int n = 0;
+
+    put_below(co, filter, below, "file", ROLE_PRIMARY);
+    add_many(filter, 0, 40000);
+    add_many(below, 25535, 65535);
+    list = bitmap_chain_query(co, filter, NULL);
+    for (BitmapChainList *l = list; l; l = l->next) {
+        n += l->value->healthy;
+    }
+    g_assert_cmpint(n, ==, 65535);
+    g_assert_cmpint(g_get_monotonic_time() - began, <, 20 * G_USEC_PER_SEC);
+    node_unref(co, filter);
+}
+
+static void test_many(void)
+{
+    mem_test_run(many);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -193,5 +231,6 @@ int main(int argc, char **argv)
     g_test_add_func("/bitmap-chain/rules", test_rules);
     g_test_add_func("/bitmap-chain/sizes", test_sizes);
     g_test_add_func("/bitmap-chain/listing", test_listing);
+    g_test_add_func("/bitmap-chain/many", test_many);
     return g_test_run();
 }
