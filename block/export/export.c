@@ -7,8 +7,9 @@
  *     user_owned    the user has not asked it to go (one reference)
  *     refs          the user's, and one for each client
  *
- * At the last reference a coroutine takes the control lock, takes the export
- * apart and says BLOCK_EXPORT_DELETED. Everything here is the main loop's.
+ * Who lets go of the last reference takes the export apart and says
+ * BLOCK_EXPORT_DELETED: the command, before its answer, if there are no clients;
+ * else a coroutine, under the control lock. Everything here is the main loop's.
  */
 
 #include "block/export.h"
@@ -183,12 +184,11 @@ fail:
 
 /* ---- ending ---- */
 
-static void export_end(Co *co, void *opaque)
+static void export_take_apart(Co *co, BlockExport *exp)
 {
-    BlockExport *exp = opaque;
     BlockExport **link = &exports;
 
-    control_lock(co);
+    control_assert();
     exp->drv->remove(co, exp);
     root_free(co, exp->root);
     while (*link != exp) {
@@ -196,10 +196,16 @@ static void export_end(Co *co, void *opaque)
     }
     *link = exp->next;
     qapi_event_send_block_export_deleted(exp->id);
-    control_unlock(co);
     g_free(exp->id);
     g_free(exp);
     co_queue_wake_all(&changed);
+}
+
+static void export_end(Co *co, void *opaque)
+{
+    control_lock(co);
+    export_take_apart(co, opaque);
+    control_unlock(co);
 }
 
 void export_ref(BlockExport *exp)
@@ -216,14 +222,20 @@ void export_unref(BlockExport *exp)
     }
 }
 
-void export_request_shutdown(BlockExport *exp)
+/* The user's reference is the caller's from now on. */
+static void export_disown(BlockExport *exp)
 {
-    if (!exp->user_owned) {
-        return;
-    }
+    g_assert(exp->user_owned);
     exp->user_owned = false;
     exp->drv->request_shutdown(exp);
-    export_unref(exp);
+}
+
+void export_request_shutdown(BlockExport *exp)
+{
+    if (exp->user_owned) {
+        export_disown(exp);
+        export_unref(exp);
+    }
 }
 
 #define LEAVING_STEP_NS (1000 * 1000)
@@ -265,7 +277,13 @@ bool export_delete(Co *co, const char *id, BlockExportRemoveMode mode,
         error_append_hint(errp, "Use mode='hard' to force client disconnect\n");
         return false;
     }
-    export_request_shutdown(exp);
+    export_disown(exp);
+    if (exp->refs > 1) {
+        export_unref(exp);
+    } else {
+        exp->refs = 0;
+        export_take_apart(co, exp);
+    }
     return true;
 }
 

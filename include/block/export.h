@@ -52,7 +52,8 @@ void export_unref(BlockExport *exp);
 /* The user lets go: no new clients, those there are asked to leave. */
 void export_request_shutdown(BlockExport *exp);
 /* block-export-del: "safe" refuses while there are clients; it waits for those
- * that are about to end by themselves. Control lock; suspends. */
+ * that are about to end by themselves. Without clients the export has gone when
+ * it returns, and the event is sent. Control lock; suspends. */
 bool export_delete(Co *co, const char *id, BlockExportRemoveMode mode,
                    Error **errp);
 /* All of a type (BLOCK_EXPORT_TYPE__MAX: every one): asks them to end and
