@@ -6,6 +6,8 @@
  *     server.c           listeners, accepting, the life of a connection
  *     server-options.c   the handshake, on the main loop
  *     server-request.c   transmission: receiving and carrying out
+ *     server-read.c      transmission: reads
+ *     server-status.c    transmission: block status
  *     server-reply.c     transmission: sending
  *     meta.c             metadata contexts
  *     coverage.c         what clients have read
@@ -191,6 +193,16 @@ struct NbdReq {
     void *owned;                /* freed with the reply */
     NbdReq *next;
 };
+
+/* Carry a request out and build its reply. Suspend. */
+void nbd_read_reply(Co *co, NbdReq *req);
+void nbd_status_reply(Co *co, NbdReq *req);
+/*
+ * With a payload (extended headers): how long the range is, then the ids of the
+ * contexts that are asked for. A positive errno if it is malformed or names what
+ * was not selected, or twice.
+ */
+int nbd_status_take_payload(NbdReq *req);
 
 /* A successful reply without payload, or an error (positive errno). */
 void nbd_reply_status(NbdReq *req, int err);
