@@ -12,134 +12,26 @@
  *               node with x-dirty-bitmap keeps all extents of an answer
  *
  * A server that comes again may offer another length: the first request then
- * tells the graph. A name, "nbd://host:port/export", says where a server is and
- * nothing else.
+ * tells the graph. Names are nbd-name.c's, block status is nbd-status.c's.
  */
 #include "util/osdep.h"
 
 #include "block/drivers.h"
 #include "block/io.h"
-#include "block/nbd-client.h"
+#include "block/nbd-disk.h"
 #include "block/open.h"
 #include "block/reopen.h"
-#include "util/uri.h"
 
 #define NS_PER_S INT64_C(1000000000)
 #define NBD_MAX_REQUEST (32 * MiB)
-#define NBD_DEFAULT_PORT "10809"
 #define BASE_ALLOCATION "base:allocation"
 #define ALLOCATION_DEPTH "qemu:allocation-depth"
 
-typedef struct NbdState {
-    NbdClient *client;
-    bool depth;             /* the context's values are layers, not flags */
-    GArray *answer;         /* of uint32_t: lengths and flags; NULL: none kept */
-    guint answer_at;        /* of the extent that begins ... */
-    int64_t answer_off;     /* ... here */
-} NbdState;
-
-static const NbdInfo *nbd_info_of(const Node *node)
+const NbdInfo *nbd_disk_info(const Node *node)
 {
     const NbdState *s = node->state;
 
     return nbd_client_info(s->client);
-}
-
-/* ---- names ---- */
-
-static SocketAddress *nbd_uri_address(NbdUri *uri)
-{
-    SocketAddress *addr = g_new0(SocketAddress, 1);
-
-    if (uri->socket) {
-        addr->type = SOCKET_ADDRESS_TYPE_UNIX;
-        addr->u.q_unix.path = g_steal_pointer(&uri->socket);
-    } else {
-        addr->type = SOCKET_ADDRESS_TYPE_INET;
-        addr->u.inet.host = g_steal_pointer(&uri->host);
-        addr->u.inet.port = g_steal_pointer(&uri->port);
-    }
-    return addr;
-}
-
-static BlockdevOptions *nbd_disk_parse_filename(const char *filename, Error **errp)
-{
-    g_autoptr(NbdUri) uri = uri_parse_nbd(filename, errp);
-    BlockdevOptions *opts;
-
-    if (!uri) {
-        return NULL;
-    }
-    opts = g_new0(BlockdevOptions, 1);
-    opts->driver = BLOCKDEV_DRIVER_NBD;
-    opts->u.nbd.server = nbd_uri_address(uri);
-    if (*uri->export) {
-        opts->u.nbd.export = g_steal_pointer(&uri->export);
-    }
-    opts->u.nbd.has_tls = opts->u.nbd.tls = uri->tls;
-    opts->u.nbd.tls_certificates = g_steal_pointer(&uri->certificates);
-    opts->u.nbd.tls_psk_file = g_steal_pointer(&uri->psk_file);
-    opts->u.nbd.tls_hostname = g_steal_pointer(&uri->hostname);
-    opts->u.nbd.tls_username = g_steal_pointer(&uri->username);
-    return opts;
-}
-
-/* path, or host and port, beside the other options. */
-static bool nbd_disk_old_options(json_t *tree, Error **errp)
-{
-    json_t *path = json_object_get(tree, "path");
-    json_t *host = json_object_get(tree, "host");
-    json_t *port = json_object_get(tree, "port");
-    bool old = path || host || port;
-    const char *wrong =
-        json_object_get(tree, "server")
-            ? old ? "Cannot use 'server' and path/host/port at the same time"
-                  : NULL :
-        path && host ? "path and host may not be used at the same time" :
-        port && !host ? "port may not be used without host" :
-        !old ? "NBD server address missing" : NULL;
-
-    if (wrong) {
-        error_setg(errp, "%s", wrong);
-        return false;
-    }
-    if (path) {
-        json_object_set_new(tree, "server", json_pack(
-            "{s:s, s:O}", "type", "unix", "path", path));
-    } else if (host) {
-        json_object_set_new(tree, "server", json_pack(
-            "{s:s, s:O}", "type", "inet", "host", host));
-        json_object_set(json_object_get(tree, "server"), "port", port);
-        if (!port) {
-            json_object_set_new(json_object_get(tree, "server"), "port",
-                                json_string(NBD_DEFAULT_PORT));
-        }
-    }
-    json_object_del(tree, "path");
-    json_object_del(tree, "host");
-    json_object_del(tree, "port");
-    return true;
-}
-
-static char *nbd_disk_exact_name(const Node *node)
-{
-    const BlockdevOptionsNbd *o = &node->options->u.nbd;
-    const char *slash = o->export ? "/" : "";
-    const char *export = o->export ? o->export : "";
-
-    if (o->has_tls && o->tls) {
-        return NULL;
-    }
-    switch (o->server->type) {
-    case SOCKET_ADDRESS_TYPE_UNIX:
-        return g_strdup_printf("nbd+unix://%s%s?socket=%s", slash, export,
-                               o->server->u.q_unix.path);
-    case SOCKET_ADDRESS_TYPE_INET:
-        return g_strdup_printf("nbd://%s:%s%s%s", o->server->u.inet.host,
-                               o->server->u.inet.port, slash, export);
-    default:
-        return NULL;
-    }
 }
 
 /* ---- open and close ---- */
@@ -151,7 +43,7 @@ static int64_t nbd_seconds(bool has, uint32_t seconds)
 
 static bool nbd_check_offer(Node *node, const NbdTarget *t, Error **errp)
 {
-    const NbdInfo *info = nbd_info_of(node);
+    const NbdInfo *info = nbd_disk_info(node);
 
     if (node->options->u.nbd.x_dirty_bitmap && !info->has_status) {
         error_setg(errp, "requested x-dirty-bitmap %s not found", t->context);
@@ -223,7 +115,7 @@ static bool nbd_disk_open(Co *co, Node *node, OpenFlags flags, Error **errp)
     if (o->x_dirty_bitmap && node->read_only) {
         s->answer = g_array_new(false, false, sizeof(uint32_t));
     }
-    node->length = nbd_info_of(node)->size;
+    node->length = nbd_disk_info(node)->size;
     return true;
 }
 
@@ -237,7 +129,7 @@ static void nbd_disk_close(Co *co, Node *node)
 
 static void nbd_disk_limits(Node *node)
 {
-    const NbdInfo *info = nbd_info_of(node);
+    const NbdInfo *info = nbd_disk_info(node);
     BlockLimits *l = &node->limits;
     int64_t align = info->min_block ? info->min_block : 512;
 
@@ -260,7 +152,7 @@ static void nbd_disk_limits(Node *node)
 /* The server that answers now has another length than the one before. */
 static void nbd_see_length(Co *co, Node *node)
 {
-    int64_t old = node->length, now = nbd_info_of(node)->size;
+    int64_t old = node->length, now = nbd_disk_info(node)->size;
 
     if (G_UNLIKELY(now != old)) {
         node->length = now;
@@ -268,7 +160,7 @@ static void nbd_see_length(Co *co, Node *node)
     }
 }
 
-static int nbd_disk_run(Co *co, Node *node, NbdOp *op)
+int nbd_disk_run(Co *co, Node *node, NbdOp *op)
 {
     NbdState *s = node->state;
     int ret = nbd_client_run(co, s->client, op);
@@ -315,7 +207,7 @@ static int nbd_disk_flush(Co *co, Node *node)
 {
     NbdOp op = { .issue = nbd_issue_flush };
 
-    return nbd_info_of(node)->can_flush ? nbd_disk_run(co, node, &op) : 0;
+    return nbd_disk_info(node)->can_flush ? nbd_disk_run(co, node, &op) : 0;
 }
 
 /* One piece of memory that is the cut; *@own is set if it had to be made. */
@@ -354,7 +246,7 @@ static int nbd_disk_read(Co *co, Node *node, int64_t off, int64_t len,
 /* Runs what changes data; @fua: durable when it returns. */
 static int nbd_disk_run_fua(Co *co, Node *node, NbdOp *op, bool fua)
 {
-    bool native = nbd_info_of(node)->can_fua;
+    bool native = nbd_disk_info(node)->can_fua;
     int ret;
 
     op->flags |= fua && native ? LIBNBD_CMD_FLAG_FUA : 0;
@@ -381,7 +273,7 @@ static int nbd_disk_write(Co *co, Node *node, int64_t off, int64_t len,
 static int nbd_disk_zero(Co *co, Node *node, int64_t off, int64_t len,
                     ReqFlags flags)
 {
-    const NbdInfo *info = nbd_info_of(node);
+    const NbdInfo *info = nbd_disk_info(node);
     NbdOp op = { .issue = nbd_issue_zero, .off = off, .len = len };
 
     if (!info->can_zero ||
@@ -397,139 +289,17 @@ static int nbd_disk_discard(Co *co, Node *node, int64_t off, int64_t len)
 {
     NbdOp op = { .issue = nbd_issue_trim, .off = off, .len = len };
 
-    return nbd_info_of(node)->can_trim ? nbd_disk_run(co, node, &op) : 0;
+    return nbd_disk_info(node)->can_trim ? nbd_disk_run(co, node, &op) : 0;
 }
 
 static int nbd_disk_prefetch(Co *co, Node *node, int64_t off, int64_t len)
 {
     NbdOp op = { .issue = nbd_issue_cache, .off = off, .len = len };
 
-    return nbd_info_of(node)->can_cache ? nbd_disk_run(co, node, &op) : 0;
+    return nbd_disk_info(node)->can_cache ? nbd_disk_run(co, node, &op) : 0;
 }
 
-/* ---- block status ---- */
-
-static int nbd_extents(void *opaque, const char *context, uint64_t offset,
-                       uint32_t *entries, size_t n, int *error)
-{
-    NbdOp *op = opaque;
-
-    g_array_append_vals(op->buf, entries, n & ~(size_t)1);
-    return 0;
-}
-
-static int64_t nbd_issue_status_all(struct nbd_handle *nbd, NbdOp *op)
-{
-    g_array_set_size(op->buf, 0);
-    return nbd_aio_block_status(nbd, op->len, op->off, (nbd_extent_callback) {
-                                    .callback = nbd_extents,
-                                    .user_data = op },
-                                nbd_client_completion(op), 0);
-}
-
-/* Finds op->off among the extents that are kept. */
-static bool nbd_find_extent(NbdState *s, NbdOp *op)
-{
-    while (s->answer_at + 1 < s->answer->len && s->answer_off <= op->off) {
-        const uint32_t *e = &g_array_index(s->answer, uint32_t, s->answer_at);
-
-        if (op->off < s->answer_off + e[0]) {
-            op->extent_len = s->answer_off + e[0] - op->off;
-            op->extent_flags = e[1];
-            return true;
-        }
-        s->answer_off += e[0];
-        s->answer_at += 2;
-    }
-    return false;
-}
-
-/* One extent, out of an answer that holds as many as the server gives. */
-static int nbd_kept_status(Co *co, Node *node, NbdOp *op)
-{
-    NbdState *s = node->state;
-    g_autoptr(GArray) fresh = NULL;
-    int ret;
-
-    if (nbd_find_extent(s, op)) {
-        return 0;
-    }
-    fresh = g_array_new(false, false, sizeof(uint32_t));
-    op->issue = nbd_issue_status_all;
-    op->buf = fresh;
-    ret = nbd_disk_run(co, node, op);
-    if (ret < 0) {
-        return ret;
-    }
-    g_array_unref(s->answer);
-    s->answer = g_steal_pointer(&fresh);
-    s->answer_at = 0;
-    s->answer_off = op->off;
-    return nbd_find_extent(s, op) ? 0 : -EIO;
-}
-
-static int nbd_extent(void *opaque, const char *context, uint64_t offset,
-                      uint32_t *entries, size_t n, int *error)
-{
-    NbdOp *op = opaque;
-
-    if (n >= 2) {
-        op->extent_len = entries[0];
-        op->extent_flags = entries[1];
-    }
-    return 0;
-}
-
-static int64_t nbd_issue_status(struct nbd_handle *nbd, NbdOp *op)
-{
-    op->extent_len = 0;
-    return nbd_aio_block_status(nbd, op->len, op->off, (nbd_extent_callback) {
-                                    .callback = nbd_extent, .user_data = op },
-                                nbd_client_completion(op),
-                                LIBNBD_CMD_FLAG_REQ_ONE);
-}
-
-static int nbd_disk_status(Co *co, Node *node, bool precise, int64_t off,
-                      int64_t len, Extent *ret)
-{
-    NbdState *s = node->state;
-    int64_t align = node->limits.request_alignment;
-    NbdOp op = {
-        .issue = nbd_issue_status, .off = off,
-        .len = MIN(len, ROUND_DOWN(BLOCK_MAX_REQUEST, align)),
-    };
-    int err;
-
-    *ret = (Extent) {
-        .len = len,
-        .flags = EXTENT_DATA | EXTENT_OFFSET_VALID,
-        .map = off,
-        .file = node,
-    };
-    if (!nbd_info_of(node)->has_status) {
-        return 0;
-    }
-    op.len = MIN(op.len, node->length - off);
-    err = s->answer ? nbd_kept_status(co, node, &op)
-                    : nbd_disk_run(co, node, &op);
-    if (err < 0) {
-        return err;
-    }
-    /* A server that does not know what its blocks are gives parts of one. */
-    if (op.extent_len < align) {
-        return op.extent_len ? 0 : -EIO;
-    }
-    if (s->depth) {
-        op.extent_flags = MIN(op.extent_flags, LIBNBD_STATE_ZERO);
-    }
-    ret->len = MIN(ROUND_DOWN(op.extent_len, align), len);
-    ret->flags = EXTENT_OFFSET_VALID |
-                 (op.extent_flags & LIBNBD_STATE_HOLE ? 0 : EXTENT_DATA) |
-                 (op.extent_flags & LIBNBD_STATE_ZERO ? EXTENT_ZERO : 0);
-    return 0;
-}
-
-/* ---- length, name, reopening ---- */
+/* ---- length and reopening ---- */
 
 static bool nbd_disk_resize(Co *co, Node *node, int64_t length, bool exact,
                        PreallocMode prealloc, ReqFlags flags, Error **errp)
@@ -547,7 +317,7 @@ static bool nbd_disk_resize(Co *co, Node *node, int64_t length, bool exact,
 
 static int64_t nbd_disk_refresh_length(Co *co, Node *node)
 {
-    return nbd_info_of(node)->size;
+    return nbd_disk_info(node)->size;
 }
 
 static int64_t nbd_disk_allocated_size(Co *co, Node *node)
@@ -566,7 +336,7 @@ static void nbd_disk_loop_leave(Node *node)
 static bool nbd_reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
                                Error **errp)
 {
-    if (!st->read_only && nbd_info_of(st->node)->read_only) {
+    if (!st->read_only && nbd_disk_info(st->node)->read_only) {
         error_setg(errp, "Can't reopen read-only NBD mount as read/write");
         return false;
     }
@@ -607,9 +377,9 @@ const BlockDriver nbd_driver = {
     .content_options = nbd_disk_content_options,
     .supports_fua = true,
     .writes_zero_fua = true,
-    .parse_filename = nbd_disk_parse_filename,
-    .old_options = nbd_disk_old_options,
-    .exact_name = nbd_disk_exact_name,
+    .parse_filename = nbd_name_parse,
+    .old_options = nbd_name_old_options,
+    .exact_name = nbd_name_exact,
     .open = nbd_disk_open,
     .close = nbd_disk_close,
     .limits = nbd_disk_limits,
@@ -619,7 +389,7 @@ const BlockDriver nbd_driver = {
     .discard = nbd_disk_discard,
     .flush = nbd_disk_flush,
     .prefetch = nbd_disk_prefetch,
-    .status = nbd_disk_status,
+    .status = nbd_status_query,
     .resize = nbd_disk_resize,
     .refresh_length = nbd_disk_refresh_length,
     .allocated_size = nbd_disk_allocated_size,
