@@ -9,10 +9,8 @@
  * suspends and writes go on; several who look at once wait for one load.
  */
 
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
-
 #include "block/bitmap-private.h"
+#include "util/tls-lib.h"
 
 void bitmap_set_loader(DirtyBitmap *bm,
                        bool (*fn)(Co *co, DirtyBitmap *bm, Bitset *into,
@@ -269,7 +267,7 @@ char *bitmap_sha256(Co *co, DirtyBitmap *bm, Error **errp)
     GString *hex;
     bool ok;
 
-    if (!bits) {
+    if (!bits || !tls_lib_load(errp)) {
         return NULL;
     }
     ok = gnutls_hash_init(&hash, GNUTLS_DIG_SHA256) == 0;

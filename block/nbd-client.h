@@ -15,8 +15,7 @@
 #ifndef BLOCK_NBD_CLIENT_H
 #define BLOCK_NBD_CLIENT_H
 
-#include <libnbd.h>
-
+#include "block/nbd-lib.h"
 #include "qapi/sock-addr.h"
 #include "util/co.h"
 #include "util/loop.h"

@@ -181,6 +181,10 @@ struct nbd_handle *nbd_connect_once(Co *co, const NbdTarget *t, NbdInfo *info,
     if (fd < 0) {
         return NULL;
     }
+    if (!nbd_lib_load(errp)) {
+        close(fd);
+        return NULL;
+    }
     nbd = nbd_create();
     if (!nbd || !nbd_connect_configure(nbd, t, &said)) {
         error_setg(errp, "%s", nbd_get_error());

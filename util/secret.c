@@ -8,9 +8,8 @@
 #include "util/secret.h"
 
 #include "util/loop.h"
+#include "util/tls-lib.h"
 
-#include <gnutls/crypto.h>
-#include <gnutls/gnutls.h>
 #include <string.h>
 
 #define KEY_SIZE   32
@@ -23,7 +22,7 @@ static void secret_wipe(void *opaque)
 {
     GByteArray *buf = opaque;
 
-    gnutls_memset(buf->data, 0, buf->len);
+    explicit_bzero(buf->data, buf->len);
     g_byte_array_unref(buf);
 }
 
@@ -153,6 +152,9 @@ static bool secret_decrypt_bytes(GByteArray *buf, GBytes *key, GByteArray *iv,
     if (buf->len % BLOCK_SIZE) {
         error_setg(errp, "Length %u must be a multiple of block size %d",
                    buf->len, BLOCK_SIZE);
+        return false;
+    }
+    if (!tls_lib_load(errp)) {
         return false;
     }
     ret = gnutls_cipher_init(&cipher, GNUTLS_CIPHER_AES_256_CBC, &k, &v);

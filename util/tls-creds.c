@@ -346,7 +346,7 @@ static bool psk_load_client(TlsCreds *c, const char *path, const char *user,
          tls_check(gnutls_psk_set_client_credentials(
                        c->psk_client, user, &datum, GNUTLS_PSK_KEY_HEX),
                    errp, "Cannot set the key of user", user);
-    gnutls_memset(key, 0, strlen(key));
+    explicit_bzero(key, strlen(key));
     g_free(key);
     return ok;
 }
@@ -463,6 +463,10 @@ TlsCreds *tls_creds_new(Co *co, const TlsCredsSource *src, Error **errp)
     c->kind = src->kind;
     c->server = src->server;
     c->verify_peer = src->verify_peer;
+    if (!tls_lib_load(errp)) {
+        g_atomic_rc_box_release(c);
+        return NULL;
+    }
     if (!tls_set_priority(c, src->priority ? src->priority : "NORMAL",
                           extra[src->kind], errp) ||
         !worker_run(co, tls_creds_load_work, &l)) {

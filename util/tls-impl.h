@@ -4,9 +4,7 @@
 #ifndef UTIL_TLS_IMPL_H
 #define UTIL_TLS_IMPL_H
 
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
-
+#include "util/tls-lib.h"
 #include "util/tls.h"
 
 struct TlsCreds {

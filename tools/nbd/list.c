@@ -4,8 +4,7 @@
 
 #include "tools/nbd/nbd.h"
 
-#include <libnbd.h>
-
+#include "block/nbd-lib.h"
 #include "block/nbd-tls.h"
 #include "nbd/proto.h"
 
@@ -159,7 +158,7 @@ int nbd_list(Co *co, const NbdArgs *args)
 {
     SockAddr addr = nbd_args_address(args);
     Error *err = NULL;
-    int fd = sock_connect(co, &addr, &err);
+    int fd = nbd_lib_load(&err) ? sock_connect(co, &addr, &err) : -1;
 
     if (fd >= 0 && args->tls_creds) {
         fd = list_start_tls(co, args, fd, &err);
