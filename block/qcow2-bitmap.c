@@ -381,7 +381,8 @@ static bool bitmap_check_room(Node *node, const char *name, Error **errp)
         error_setg(errp, "Not enough space in the bitmap directory");
         return false;
     }
-    if (qcow2_bitmap_stored(node, name)) {
+    /* What is stored is its own, if it was persistent until this transaction. */
+    if (!bm && qcow2_bitmap_stored(node, name)) {
         error_setg(errp, "Bitmap with the same name is already stored");
         return false;
     }
