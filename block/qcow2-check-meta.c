@@ -85,10 +85,6 @@ static int snapshots_read(Co *co, Qcow2Check *c, Qcow2SnapshotReader *reader,
         Qcow2Snapshot *sn = &s->snapshots[i];
 
         r = qcow2_snapshot_reader_next(co, reader, sn);
-        if (r == -EFBIG && sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
-            r = snapshots_check_extra(c, i, sn);
-            return r < 0 ? r : snapshots_cut(c, i, nb);
-        }
         if (r == -EFBIG) {
             return snapshots_cut(c, i, nb);
         }

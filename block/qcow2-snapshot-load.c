@@ -11,6 +11,9 @@
 struct Qcow2SnapshotReader {
     Node *node;
     int64_t off;                /* in the table, of the next entry */
+    int64_t end;                /* in the table, of the last, without padding */
+    int64_t kept;               /* bytes so far, without what is too much of
+                                 * extra data: the limit counts these */
     uint8_t *buf;
     int64_t buf_off, buf_len;   /* in the table, what buf holds */
 };
@@ -33,57 +36,109 @@ void qcow2_snapshot_reader_free(Qcow2SnapshotReader *r)
 
 int64_t qcow2_snapshot_reader_bytes(const Qcow2SnapshotReader *r)
 {
-    return r->off;
+    return r->end;
+}
+
+static int reader_pread(Co *co, Qcow2SnapshotReader *r, int64_t skip,
+                        int64_t len, uint8_t *buf)
+{
+    int64_t off = qcow2_state(r->node)->hdr.snapshots_offset;
+
+    if (off > INT64_MAX - QCOW2_MAX_SNAPSHOTS_BYTES - r->off - skip) {
+        return -EFBIG;
+    }
+    return io_pread(co, r->node->file, off + r->off + skip, len, buf, 0);
 }
 
 /* At least @need bytes at r->off. */
 static int reader_fill(Co *co, Qcow2SnapshotReader *r, int64_t need)
 {
-    Qcow2State *s = qcow2_state(r->node);
     int64_t len = MAX(need, READER_WINDOW);
 
     g_free(r->buf);
-    r->buf = g_try_malloc(len);
-    r->buf_len = 0;
-    if (!r->buf) {
-        return -ENOMEM;
-    }
+    r->buf = g_malloc(len);
     r->buf_off = r->off;
     r->buf_len = len;
-    return io_pread(co, r->node->file, s->hdr.snapshots_offset + r->off, len,
-                    r->buf, 0);
+    return reader_pread(co, r, 0, len, r->buf);
 }
 
-int qcow2_snapshot_reader_next(Co *co, Qcow2SnapshotReader *r,
-                               Qcow2Snapshot *ret)
+/* An entry with more extra data than there may be, of which those that may be
+ * are read, and what comes behind them. */
+static int reader_long_entry(Co *co, Qcow2SnapshotReader *r,
+                             const Qcow2SnapshotLens *lens, Qcow2Snapshot *ret)
 {
     Qcow2State *s = qcow2_state(r->node);
-    uint64_t need = 0, n = 0;
-    int64_t skip;
-    int err;
+    int64_t head = 40 + QCOW2_MAX_SNAPSHOT_EXTRA;
+    uint64_t names = lens->entry - 40 - lens->extra;
+    g_autofree uint8_t *buf = g_malloc(head + names);
+    int err = reader_pread(co, r, 0, head, buf);
+
+    if (err >= 0) {
+        err = reader_pread(co, r, 40 + (int64_t)lens->extra, names,
+                           buf + head);
+    }
+    if (err < 0) {
+        return err;
+    }
+    stl_be_p(buf + 36, QCOW2_MAX_SNAPSHOT_EXTRA);
+    qcow2_snapshot_decode(buf, s->hdr.size, ret);
+    ret->extra_size = lens->extra;
+    return 0;
+}
+
+/* The lengths of the next entry, of which all is in the window then, unless
+ * it has too much extra data. */
+static int reader_find_entry(Co *co, Qcow2SnapshotReader *r,
+                             Qcow2SnapshotLens *lens)
+{
+    int64_t need = 40;
 
     for (;;) {
-        skip = r->off - r->buf_off;
-        if (r->buf && skip < r->buf_len) {
-            n = qcow2_snapshot_decode(r->buf + skip, r->buf_len - skip,
-                                      s->hdr.size, ret, &need);
-        }
-        if (n) {
-            break;
-        }
-        if (r->off + need > QCOW2_MAX_SNAPSHOTS_BYTES) {
-            return -EFBIG;
+        int64_t there = r->buf ? r->buf_off + r->buf_len - r->off : 0;
+        int err;
+
+        if (there >= 40) {
+            qcow2_snapshot_lens(r->buf + r->off - r->buf_off, lens);
+            if (lens->extra > QCOW2_MAX_SNAPSHOT_EXTRA ||
+                there >= (int64_t)lens->entry) {
+                return 0;
+            }
+            need = lens->entry;
         }
         err = reader_fill(co, r, need);
         if (err < 0) {
             return err;
         }
     }
-    if (r->off + n > QCOW2_MAX_SNAPSHOTS_BYTES) {
-        qcow2_snapshot_clear(ret);
+}
+
+int qcow2_snapshot_reader_next(Co *co, Qcow2SnapshotReader *r,
+                               Qcow2Snapshot *ret)
+{
+    Qcow2State *s = qcow2_state(r->node);
+    Qcow2SnapshotLens lens;
+    int64_t kept;
+    int err = reader_find_entry(co, r, &lens);
+
+    if (err < 0) {
+        return err;
+    }
+    kept = lens.entry - MAX(lens.extra, QCOW2_MAX_SNAPSHOT_EXTRA) +
+           QCOW2_MAX_SNAPSHOT_EXTRA;
+    if (r->kept + kept > QCOW2_MAX_SNAPSHOTS_BYTES) {
         return -EFBIG;
     }
-    r->off += n;
+    if (lens.extra > QCOW2_MAX_SNAPSHOT_EXTRA) {
+        err = reader_long_entry(co, r, &lens, ret);
+        if (err < 0) {
+            return err;
+        }
+    } else {
+        qcow2_snapshot_decode(r->buf + r->off - r->buf_off, s->hdr.size, ret);
+    }
+    r->end = r->off + 40 + lens.extra + lens.id + lens.name;
+    r->off += lens.entry;
+    r->kept += kept;
     return 1;
 }
 
@@ -103,11 +158,11 @@ static bool load_one(Co *co, Qcow2SnapshotReader *r, unsigned i,
 {
     int ret = qcow2_snapshot_reader_next(co, r, sn);
 
-    if (ret == -EFBIG && sn->extra_size <= QCOW2_MAX_SNAPSHOT_EXTRA) {
+    if (ret == -EFBIG) {
         error_setg(errp, "Snapshot table is too big");
         return false;
     }
-    if (ret == -EFBIG || sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
+    if (ret >= 0 && sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
         error_setg(errp, "Too much extra metadata in snapshot table entry %u",
                    i);
         error_append_hint(errp, "You can force-remove this extra metadata "

@@ -43,26 +43,23 @@ static void snapshot_decode_extra(const uint8_t *extra, uint32_t len,
     }
 }
 
-uint64_t qcow2_snapshot_decode(const uint8_t *buf, size_t len,
-                               uint64_t disk_size, Qcow2Snapshot *sn,
-                               uint64_t *need)
+void qcow2_snapshot_lens(const uint8_t *buf, Qcow2SnapshotLens *ret)
 {
-    uint32_t id_len, name_len;
-    uint64_t end;
+    ret->id = lduw_be_p(buf + 12);
+    ret->name = lduw_be_p(buf + 14);
+    ret->extra = ldl_be_p(buf + 36);
+    ret->entry = ROUND_UP((uint64_t)SNAPSHOT_FIXED + ret->extra + ret->id +
+                          ret->name, 8);
+}
 
-    if (len < SNAPSHOT_FIXED) {
-        *need = SNAPSHOT_FIXED;
-        return 0;
-    }
-    id_len = lduw_be_p(buf + 12);
-    name_len = lduw_be_p(buf + 14);
-    sn->extra_size = ldl_be_p(buf + 36);
-    end = ROUND_UP((uint64_t)SNAPSHOT_FIXED + sn->extra_size + id_len +
-                   name_len, 8);
-    if (end > len) {
-        *need = end;
-        return 0;
-    }
+void qcow2_snapshot_decode(const uint8_t *buf, uint64_t disk_size,
+                           Qcow2Snapshot *sn)
+{
+    Qcow2SnapshotLens lens;
+
+    qcow2_snapshot_lens(buf, &lens);
+    g_assert(lens.extra <= QCOW2_MAX_SNAPSHOT_EXTRA);
+    sn->extra_size = lens.extra;
     sn->l1_offset = ldq_be_p(buf);
     sn->l1_size = ldl_be_p(buf + 8);
     sn->date_sec = ldl_be_p(buf + 16);
@@ -71,12 +68,10 @@ uint64_t qcow2_snapshot_decode(const uint8_t *buf, size_t len,
     sn->vm_state_size = ldl_be_p(buf + 32);
     sn->disk_size = disk_size;
     sn->icount = UINT64_MAX;
-    snapshot_decode_extra(buf + SNAPSHOT_FIXED,
-                          MIN(sn->extra_size, QCOW2_MAX_SNAPSHOT_EXTRA), sn);
-    buf += SNAPSHOT_FIXED + sn->extra_size;
-    sn->id = g_strndup((const char *)buf, id_len);
-    sn->name = g_strndup((const char *)buf + id_len, name_len);
-    return end;
+    snapshot_decode_extra(buf + SNAPSHOT_FIXED, lens.extra, sn);
+    buf += SNAPSHOT_FIXED + lens.extra;
+    sn->id = g_strndup((const char *)buf, lens.id);
+    sn->name = g_strndup((const char *)buf + lens.id, lens.name);
 }
 
 bool qcow2_snapshot_is_complete(const Qcow2Snapshot *sn)

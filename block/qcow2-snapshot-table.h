@@ -11,19 +11,22 @@
 
 /* What we write of extra data at least: sizes and instruction count. */
 #define QCOW2_SNAPSHOT_EXTRA 24
-/* The longest entry that can be decoded, but for extra data. */
-#define QCOW2_SNAPSHOT_MAX_ENTRY (40 + 2 * 65536)
+
+/* How long the parts of an entry are, and all of it. */
+typedef struct Qcow2SnapshotLens {
+    uint32_t id, name, extra;
+    uint64_t entry;
+} Qcow2SnapshotLens;
+/* Of the entry whose first 40 bytes are at @buf. */
+void qcow2_snapshot_lens(const uint8_t *buf, Qcow2SnapshotLens *ret);
 
 /*
- * Decodes the entry at @buf, of which @len bytes are there. Its length; 0 with
- * *@need set if more bytes are needed. Extra data past the limit are left out
- * and @sn->extra_size says how long they are. The disk size of old entries,
- * which have none, is @disk_size. @sn is zeroed by the caller and ended by
- * qcow2_snapshot_clear().
+ * Decodes the entry at @buf, all of which is there, its extra data within the
+ * limit. The disk size of old entries, which have none, is @disk_size. @sn is
+ * zeroed by the caller and ended by qcow2_snapshot_clear().
  */
-uint64_t qcow2_snapshot_decode(const uint8_t *buf, size_t len,
-                               uint64_t disk_size, Qcow2Snapshot *sn,
-                               uint64_t *need);
+void qcow2_snapshot_decode(const uint8_t *buf, uint64_t disk_size,
+                           Qcow2Snapshot *sn);
 void qcow2_snapshot_clear(Qcow2Snapshot *sn);
 /* Fields that a version 3 image must have are there. */
 bool qcow2_snapshot_is_complete(const Qcow2Snapshot *sn);
