@@ -25,9 +25,37 @@ static bool repair_wanted(const Qcow2Check *c, uint64_t disk, uint64_t count)
                         : c->fix.fix_errors;
 }
 
+/* What was leaked goes back to the host, clusters side by side at once. */
+typedef struct Reclaim {
+    bool wanted;
+    int64_t first, n;           /* clusters */
+} Reclaim;
+
+static void reclaim_done(Co *co, Qcow2Check *c, Reclaim *rc)
+{
+    int bits = qcow2_state(c->node)->cluster_bits;
+
+    if (rc->n) {
+        io_discard(co, c->node->file, rc->first << bits, rc->n << bits);
+        rc->n = 0;
+    }
+}
+
+static void reclaim_add(Co *co, Qcow2Check *c, Reclaim *rc, int64_t cluster)
+{
+    if (!rc->wanted) {
+        return;
+    }
+    if (rc->first + rc->n != cluster) {
+        reclaim_done(co, c, rc);
+    }
+    rc->first = rc->n ? rc->first : cluster;
+    rc->n++;
+}
+
 /* Corrects the block in @buf, if it @exists; whether anything changed. */
-static bool repair_block(Qcow2Check *c, uint8_t *buf, bool exists,
-                         int64_t first, int64_t len)
+static bool repair_block(Co *co, Qcow2Check *c, uint8_t *buf, bool exists,
+                         int64_t first, int64_t len, Reclaim *rc)
 {
     int order = qcow2_state(c->node)->hdr.refcount_order;
     bool changed = false;
@@ -45,6 +73,9 @@ static bool repair_block(Qcow2Check *c, uint8_t *buf, bool exists,
         if (mend) {
             qcow2_refcount_store(buf, order, i, count);
             changed = true;
+            if (!count) {
+                reclaim_add(co, c, rc, first + i);
+            }
         }
     }
     return changed;
@@ -54,6 +85,9 @@ int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    /* Nothing refers to it, unless what does could not be understood. */
+    Reclaim rc = { .wanted = !c->lost && !c->res->corruptions &&
+                             !c->res->check_errors };
     int64_t first, len;
 
     for (int64_t i = 0; i < c->n; i = first + len) {
@@ -65,7 +99,8 @@ int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
                                      off);
             continue;
         }
-        if (repair_block(c, buf, off > 0, first, MIN(len, c->n - first))) {
+        if (repair_block(co, c, buf, off > 0, first, MIN(len, c->n - first),
+                         &rc)) {
             r = qcow2_overlap_check(co, c->node, QCOW2_OL_REFCOUNT_BLOCK,
                                     off, s->cluster_size, false);
             if (r >= 0) {
@@ -77,6 +112,7 @@ int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
             return r;
         }
     }
+    reclaim_done(co, c, &rc);
     return io_flush(co, c->node->file->child);
 }
 
