@@ -356,20 +356,23 @@ static void reftable_check_entry(Qcow2Check *c, int64_t i)
     c->rebuild = true;
 }
 
-int qcow2_check_refcount_structures(Co *co, Qcow2Check *c)
+void qcow2_check_reftable(Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
 
-    if (!qcow2_check_refer(c, s->hdr.reftable_offset,
-                           (int64_t)s->hdr.reftable_clusters <<
-                           s->cluster_bits)) {
-        c->rebuild = true;
-        return 0;
-    }
-    for (int64_t i = 0; i < s->reftable_size; i++) {
+    c->reftable_outside = !qcow2_check_refer(
+        c, s->hdr.reftable_offset,
+        (int64_t)s->hdr.reftable_clusters << s->cluster_bits);
+    c->rebuild |= c->reftable_outside;
+}
+
+void qcow2_check_refblocks(Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+
+    for (int64_t i = 0; i < s->reftable_size && !c->reftable_outside; i++) {
         reftable_check_entry(c, i);
     }
-    return 0;
 }
 
 bool qcow2_check_refcount_is_known(const Qcow2Check *c, int64_t index)

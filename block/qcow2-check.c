@@ -163,9 +163,8 @@ static int mend_after_rebuild(Co *co, Qcow2Check *c)
         r = qcow2_check_references(co, c);
     }
     if (r >= 0) {
-        r = qcow2_check_refcount_structures(co, c);
-    }
-    if (r >= 0) {
+        qcow2_check_reftable(c);
+        qcow2_check_refblocks(c);
         r = qcow2_repair_refcounts(co, c);
     }
     c->res = res;
@@ -218,6 +217,8 @@ static int mend_refcounts(Co *co, Qcow2Check *c, const CheckResult *found,
     return 0;
 }
 
+/* Before L1 and L2 tables are mended: one that lies on everything would stop
+ * that. */
 static int mend_snapshot_table(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
@@ -248,10 +249,13 @@ static int check_refcounts(Co *co, Qcow2Check *c)
     CheckResult found, structures;
     int r = qcow2_check_references(co, c);
 
-    /* From here on it is refcounts that are wrong, or their structures. */
+    if (r >= 0) {
+        qcow2_check_reftable(c);
+    }
+    /* From here on it is refcounts that are wrong, or their blocks. */
     found = *c->res;
     if (r >= 0) {
-        r = qcow2_check_refcount_structures(co, c);
+        qcow2_check_refblocks(c);
     }
     structures = *c->res;
     if (r >= 0) {

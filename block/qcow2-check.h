@@ -34,6 +34,7 @@ typedef struct Qcow2Check {
     bool lost;                  /* a table can't be read: what seems to be
                                  * leaked may be in use */
     bool rebuild;               /* refcounts can't be mended in place */
+    bool reftable_outside;
     bool snapshots_changed;     /* the table has to be written */
     int64_t highest;            /* cluster in use */
 } Qcow2Check;
@@ -71,7 +72,9 @@ int qcow2_check_snapshots(Co *co, Qcow2Check *c);
 int qcow2_check_bitmaps(Co *co, Qcow2Check *c);
 /* Drops what is damaged from the bitmap directory, in place. */
 int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c);
-int qcow2_check_refcount_structures(Co *co, Qcow2Check *c);
+/* The refcount table, then, unless it lies outside, the blocks it leads to. */
+void qcow2_check_reftable(Qcow2Check *c);
+void qcow2_check_refblocks(Qcow2Check *c);
 
 /* Everything but the refcount structures. */
 int qcow2_check_references(Co *co, Qcow2Check *c);
@@ -96,11 +99,6 @@ int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
 int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c);
 /* The refcount on disk of any cluster, also of one past the file's end, in
  * those counts or read. */
-int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
-                           uint64_t *ret);
-
-/* The refcount on disk of any cluster, also of one past the file's end: out of
- * the counts, which have been loaded from there, or read. */
 int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
                            uint64_t *ret);
 
