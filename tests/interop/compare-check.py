@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 
-TIMEOUT = 10
+TIMEOUT = 60     # a table of 65536 snapshots takes QEMU half of it
 
 
 def run(*args, ok=True):
@@ -308,6 +308,10 @@ class Compare:
             report = out
         err = err.replace(self.path(name), 'IMAGE')
         err = re.sub(r'^qemu-img: ', '', err, flags=re.M)
+        # QEMU writes a new snapshot table, and frees the old one, after COPIED
+        # flags were mended, we do before.
+        late = 'qcow2_free_clusters failed: Invalid argument\n'
+        err = err.replace(late, '') + late * err.count(late)
         return {'code': code, 'report': report, 'messages': err}
 
     def content(self, name):
@@ -352,6 +356,24 @@ class Compare:
         self.same(f'content after -r {mode}', self.content('ours'),
                   self.content('theirs'))
 
+    def read(self, name):
+        with open(self.path(name), 'rb') as f:
+            return f.read()
+
+    def nb_snapshots(self, name):
+        return int.from_bytes(self.read(name)[60:64], 'big')
+
+    def damages_more(self, theirs):
+        """Whether an L1 table that is in use has been emptied."""
+        old, new = self.read('damaged'), self.read('theirs')
+        bits, = struct.unpack('>I', old[20:24])
+        l1, = struct.unpack('>Q', old[40:48])
+        freed = re.findall(r'Repairing cluster (\d+) refcount=1 reference=0',
+                           theirs['messages'])
+        at, end = l1 >> bits << bits, (l1 >> bits) + 1 << bits
+        return str(l1 >> bits) in freed and \
+            any(old[at:end]) and not any(new[at:end])
+
     def is_known_difference(self, mode, ours, theirs):
         """What QEMU 7.2 does and we don't."""
         if 'timeout' == theirs['code'] != ours['code']:
@@ -359,6 +381,19 @@ class Compare:
         # What is left when both give up, for instance because of tables that
         # lie on one another.
         if theirs['code'] == 1 == ours['code']:
+            return True
+        # An image with bitmaps is opened to be repaired: QEMU writes a header
+        # without the snapshots, which it has not read yet.
+        if self.nb_snapshots('damaged') and not self.nb_snapshots('theirs') \
+                and b'\x23\x85\x28\x75' in self.read('damaged')[:512]:
+            self.same(f'-r {mode}, snapshots beside bitmaps: success',
+                      ours['code'] in (0, 2, 3), True)
+            return True
+        # Discarding a table that lies on the end of the file: it counts as
+        # leaked then. We discard nothing of a damaged image.
+        if self.damages_more(theirs):
+            self.same(f'-r {mode}, table as a leak: exit code', ours['code'],
+                      theirs['code'])
             return True
         # Growing the file until a refcount block that is outside lies inside.
         if mode == 'all' and 'is outside image' in theirs['messages']:
