@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * What has been read of an export with bitmaps: a set of the blocks that clients
- * have fetched, or have been told to be zero, and for each bitmap the bytes that
- * are dirty and not yet in that set. It is kept by all connections together: a
- * puller may use several.
+ * What has been read of an export with bitmaps: for each client a set of the
+ * blocks that it has fetched, or has been told to be zero, and the same for all
+ * together. The connections of one client (nbd_conn_client_name) share its set: a
+ * puller may use several. Clients that have gone are remembered, but not for
+ * ever: of COVERAGE_CLIENTS_MAX the one with the least goes for the next.
  *
  * A block is at most 512 bytes and at most a bitmap's granularity, so that no dirty
  * range ends inside of one; a read counts for the blocks that it covers whole.
@@ -16,90 +17,105 @@
 #include "qapi/qapi-events.h"
 
 #define UNIT_SHIFT_MAX 9
+#define COVERAGE_CLIENTS_MAX 64
 
 typedef struct CoveredBitmap {
-    DirtyBitmap *bm;
     int64_t left;           /* bytes, when it was last counted */
     bool told;
 } CoveredBitmap;
 
-struct NbdCoverage {
+struct NbdCoverageClient {
+    char *name;
+    unsigned conns;
     Bitset *seen;
+    CoveredBitmap bitmaps[];    /* as NbdCoverage.bitmaps */
+};
+
+struct NbdCoverage {
+    Bitset *seen;           /* by anybody */
     int shift;
     int64_t length;         /* of the disk when the export was made */
-    GArray *bitmaps;        /* of CoveredBitmap */
+    GPtrArray *bitmaps;     /* of DirtyBitmap; the export's */
+    GPtrArray *clients;     /* of NbdCoverageClient */
 };
 
 /* ---- counting ---- */
 
-/* Bytes of the blocks seen in [off, end), which begins and ends with blocks, or
- * ends with the disk. */
-static int64_t coverage_seen(const NbdCoverage *c, int64_t off, int64_t end)
+/* Bytes of the blocks of @seen in [off, end), which begins and ends with blocks,
+ * or ends with the disk. */
+static int64_t coverage_seen(const NbdCoverage *c, const Bitset *seen,
+                             int64_t off, int64_t end)
 {
     int64_t unit = INT64_C(1) << c->shift;
     int64_t first = off >> c->shift;
     int64_t n = DIV_ROUND_UP(end, unit) - first;
-    int64_t bytes = bitset_count_range(c->seen, first, n) << c->shift;
+    int64_t bytes = bitset_count_range(seen, first, n) << c->shift;
 
-    if (end % unit && bitset_test(c->seen, first + n - 1)) {
+    if (end % unit && bitset_test(seen, first + n - 1)) {
         bytes -= unit - end % unit;
     }
     return bytes;
 }
 
-/* Dirty bytes in [off, end) that have not been seen; adds all to *@dirty. */
-static int64_t coverage_left(const NbdCoverage *c, const Bitset *bits,
-                             int shift, int64_t off, int64_t end,
+/* Bytes in [off, end) that are dirty and not in @seen; adds all that are dirty to
+ * *@dirty. */
+static int64_t coverage_left(Co *co, const NbdCoverage *c, guint bitmap,
+                             const Bitset *seen, int64_t off, int64_t end,
                              int64_t *dirty)
 {
+    DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, bitmap);
+    const Bitset *bits = bitmap_bits(co, bm, NULL);
+    int shift = bm->granularity_shift;
     int64_t bit = off >> shift;
     int64_t last = DIV_ROUND_UP(end, INT64_C(1) << shift);
     int64_t first, n, left = 0;
 
+    if (!bits) {            /* it can't be loaded: who knows */
+        *dirty += end - off;
+        return end - off - coverage_seen(c, seen, off, end);
+    }
     while (bitset_next_run(bits, bit, last, INT64_MAX, &first, &n)) {
         int64_t a = MAX(first << shift, off);
         int64_t b = MIN((first + n) << shift, end);
 
         *dirty += b - a;
-        left += b - a - coverage_seen(c, a, b);
+        left += b - a - coverage_seen(c, seen, a, b);
         bit = first + n;
     }
     return left;
 }
 
-static void coverage_count(Co *co, const NbdCoverage *c, CoveredBitmap *b,
-                           int64_t *dirty)
-{
-    const Bitset *bits = bitmap_bits(co, b->bm, NULL);
-
-    *dirty = 0;
-    if (bits) {
-        b->left = coverage_left(c, bits, b->bm->granularity_shift, 0,
-                                c->length, dirty);
-    }
-}
-
 /* ---- life ---- */
 
-NbdCoverage *nbd_coverage_new(Co *co, const GPtrArray *bitmaps, int64_t length)
+static Bitset *coverage_set_new(const NbdCoverage *c)
+{
+    return bitset_new(DIV_ROUND_UP(c->length, INT64_C(1) << c->shift));
+}
+
+static void coverage_client_free(void *opaque)
+{
+    NbdCoverageClient *client = opaque;
+
+    bitset_free(client->seen);
+    g_free(client->name);
+    g_free(client);
+}
+
+NbdCoverage *nbd_coverage_new(const GPtrArray *bitmaps, int64_t length)
 {
     NbdCoverage *c = g_new0(NbdCoverage, 1);
-    int64_t dirty;
 
     c->length = length;
     c->shift = UNIT_SHIFT_MAX;
-    c->bitmaps = g_array_new(false, false, sizeof(CoveredBitmap));
+    c->bitmaps = g_ptr_array_new();
+    c->clients = g_ptr_array_new_with_free_func(coverage_client_free);
     for (guint i = 0; i < bitmaps->len; i++) {
-        CoveredBitmap b = { g_ptr_array_index(bitmaps, i) };
+        DirtyBitmap *bm = g_ptr_array_index(bitmaps, i);
 
-        c->shift = MIN(c->shift, b.bm->granularity_shift);
-        g_array_append_val(c->bitmaps, b);
+        c->shift = MIN(c->shift, bm->granularity_shift);
+        g_ptr_array_add(c->bitmaps, bm);
     }
-    c->seen = bitset_new(DIV_ROUND_UP(length, INT64_C(1) << c->shift));
-    for (guint i = 0; i < c->bitmaps->len; i++) {
-        coverage_count(co, c, &g_array_index(c->bitmaps, CoveredBitmap, i),
-                       &dirty);
-    }
+    c->seen = coverage_set_new(c);
     return c;
 }
 
@@ -107,89 +123,176 @@ void nbd_coverage_free(NbdCoverage *c)
 {
     if (c) {
         bitset_free(c->seen);
-        g_array_free(c->bitmaps, true);
+        g_ptr_array_free(c->bitmaps, true);
+        g_ptr_array_free(c->clients, true);
         g_free(c);
     }
+}
+
+/* ---- clients ---- */
+
+static void coverage_make_room(NbdCoverage *c)
+{
+    NbdCoverageClient *least = NULL;
+
+    if (c->clients->len < COVERAGE_CLIENTS_MAX) {
+        return;
+    }
+    for (guint i = 0; i < c->clients->len; i++) {
+        NbdCoverageClient *client = g_ptr_array_index(c->clients, i);
+
+        if (!client->conns && (!least || bitset_count(client->seen) <
+                                         bitset_count(least->seen))) {
+            least = client;
+        }
+    }
+    if (least) {
+        g_ptr_array_remove(c->clients, least);
+    }
+}
+
+/* The client at the other end of @conn, known from its first read on. */
+static NbdCoverageClient *coverage_client(Co *co, NbdCoverage *c,
+                                          NbdConn *conn)
+{
+    NbdCoverageClient *client = conn->reads;
+
+    for (guint i = 0; !client && i < c->clients->len; i++) {
+        NbdCoverageClient *known = g_ptr_array_index(c->clients, i);
+
+        if (strcmp(known->name, conn->client) == 0) {
+            client = known;
+        }
+    }
+    if (!client) {
+        coverage_make_room(c);
+        client = g_malloc0(sizeof(*client) +
+                           c->bitmaps->len * sizeof(CoveredBitmap));
+        client->name = g_strdup(conn->client);
+        client->seen = coverage_set_new(c);
+        for (guint i = 0; i < c->bitmaps->len; i++) {
+            int64_t dirty = 0;
+            client->bitmaps[i].left = coverage_left(co, c, i, client->seen, 0,
+                                                    c->length, &dirty);
+        }
+        g_ptr_array_add(c->clients, client);
+    }
+    if (!conn->reads) {
+        conn->reads = client;
+        client->conns++;
+    }
+    return client;
+}
+
+void nbd_coverage_leave(NbdConn *conn)
+{
+    conn->reads->conns--;
+    conn->reads = NULL;
 }
 
 /* ---- reading ---- */
 
 typedef struct CoverageNews {
-    char *id, *bitmap;
+    char *id, *bitmap, *client;
 } CoverageNews;
 
 static void coverage_news_arrive(void *opaque)
 {
     g_autofree CoverageNews *news = opaque;
     g_autofree char *id = news->id, *bitmap = news->bitmap;
+    g_autofree char *client = news->client;
 
-    qapi_event_send_block_export_covered(id, bitmap);
+    qapi_event_send_block_export_covered(id, bitmap, client);
 }
 
-static void coverage_tell(Co *co, NbdExport *exp, CoveredBitmap *b)
+/* Says so if @client has all of a bitmap, once. */
+static void coverage_tell(Co *co, NbdExport *exp, NbdCoverageClient *client,
+                          guint bitmap)
 {
+    NbdCoverage *c = exp->coverage;
+    CoveredBitmap *b = &client->bitmaps[bitmap];
+    DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, bitmap);
     CoverageNews *news;
-    int64_t dirty;
+    int64_t dirty = 0;
 
-    coverage_count(co, exp->coverage, b, &dirty);
-    if (b->left || b->told) {
+    b->left = coverage_left(co, c, bitmap, client->seen, 0, c->length, &dirty);
+    if (b->left) {
         return;
     }
     b->told = true;
     news = g_new(CoverageNews, 1);
-    *news = (CoverageNews) { g_strdup(exp->common.id), g_strdup(b->bm->name) };
+    *news = (CoverageNews) {
+        g_strdup(exp->common.id), g_strdup(bm->name), g_strdup(client->name)
+    };
     loop_post(loop_main(), coverage_news_arrive, news);
 }
 
-void nbd_coverage_note(Co *co, NbdExport *exp, int64_t off, int64_t len)
+void nbd_coverage_note(Co *co, NbdConn *conn, int64_t off, int64_t len)
 {
+    NbdExport *exp = conn->exp;
     NbdCoverage *c = exp->coverage;
+    NbdCoverageClient *client = coverage_client(co, c, conn);
     int64_t unit = INT64_C(1) << c->shift;
     int64_t end = MIN(off + len, c->length);
     int64_t first = DIV_ROUND_UP(off, unit);
     int64_t last = end == c->length ? DIV_ROUND_UP(end, unit) : end / unit;
+    int64_t dirty = 0;
 
-    if (first >= last ||
-        bitset_count_range(c->seen, first, last - first) == last - first) {
+    if (first >= last || bitset_count_range(client->seen, first,
+                                            last - first) == last - first) {
         return;
     }
     off = first * unit;
     end = MIN(last * unit, c->length);
     for (guint i = 0; i < c->bitmaps->len; i++) {
-        CoveredBitmap *b = &g_array_index(c->bitmaps, CoveredBitmap, i);
-        const Bitset *bits = bitmap_bits(co, b->bm, NULL);
-        int64_t dirty = 0;
-
-        if (bits) {
-            b->left -= coverage_left(c, bits, b->bm->granularity_shift, off,
-                                     end, &dirty);
-        }
+        client->bitmaps[i].left -= coverage_left(co, c, i, client->seen, off,
+                                                 end, &dirty);
     }
+    bitset_set(client->seen, first, last - first);
     bitset_set(c->seen, first, last - first);
     for (guint i = 0; i < c->bitmaps->len; i++) {
-        CoveredBitmap *b = &g_array_index(c->bitmaps, CoveredBitmap, i);
-
-        if (b->left <= 0 && !b->told) {
-            coverage_tell(co, exp, b);
+        if (client->bitmaps[i].left <= 0 && !client->bitmaps[i].told) {
+            coverage_tell(co, exp, client, i);
         }
     }
 }
 
 /* ---- asking ---- */
 
+static NbdClientCoverageList *coverage_of_clients(Co *co, const NbdCoverage *c,
+                                                  guint bitmap)
+{
+    NbdClientCoverageList *list = NULL, **tail = &list;
+
+    for (guint i = 0; i < c->clients->len; i++) {
+        const NbdCoverageClient *client = g_ptr_array_index(c->clients, i);
+        NbdClientCoverage *info = g_new0(NbdClientCoverage, 1);
+        int64_t left, dirty = 0;
+
+        left = coverage_left(co, c, bitmap, client->seen, 0, c->length,
+                             &dirty);
+        info->client = g_strdup(client->name);
+        info->connections = client->conns;
+        info->covered = dirty - left;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
 NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c)
 {
     NbdCoverageInfoList *list = NULL, **tail = &list;
 
     for (guint i = 0; i < c->bitmaps->len; i++) {
-        CoveredBitmap *b = &g_array_index(c->bitmaps, CoveredBitmap, i);
+        DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, i);
         NbdCoverageInfo *info = g_new0(NbdCoverageInfo, 1);
-        int64_t dirty;
+        int64_t left, dirty = 0;
 
-        coverage_count(co, c, b, &dirty);
-        info->bitmap = g_strdup(b->bm->name);
+        left = coverage_left(co, c, i, c->seen, 0, c->length, &dirty);
+        info->bitmap = g_strdup(bm->name);
         info->dirty = dirty;
-        info->covered = dirty - b->left;
+        info->covered = dirty - left;
+        info->clients = coverage_of_clients(co, c, i);
         QAPI_LIST_APPEND(tail, info);
     }
     return list;

@@ -161,7 +161,7 @@ static bool add_contexts(Co *co, NbdExport *exp,
     }
     g_ptr_array_add(exp->contexts, nbd_context_joint());
     if (ok && exp->bitmaps->len) {
-        exp->coverage = nbd_coverage_new(co, exp->bitmaps, node->length);
+        exp->coverage = nbd_coverage_new(exp->bitmaps, node->length);
     }
     co_move(co, loop_main());
     return ok;

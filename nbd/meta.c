@@ -55,10 +55,11 @@ int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
 }
 
 /* Who knows that a range is zero need not read it. */
-static void note_zero(Co *co, NbdExport *exp, int64_t off, const Extent *ext)
+static void note_zero(Co *co, const NbdExtents *out, int64_t off,
+                      const Extent *ext)
 {
-    if (exp->coverage && (ext->flags & EXTENT_ZERO)) {
-        nbd_coverage_note(co, exp, off, ext->len);
+    if (out->conn->exp->coverage && (ext->flags & EXTENT_ZERO)) {
+        nbd_coverage_note(co, out->conn, off, ext->len);
     }
 }
 
@@ -78,7 +79,7 @@ static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
         if (!nbd_extents_add(out, ext.len, flags)) {
             return 0;
         }
-        note_zero(co, exp, off, &ext);
+        note_zero(co, out, off, &ext);
         off += ext.len;
         len -= ext.len;
     }
@@ -176,7 +177,7 @@ static int joint_walk(Co *co, NbdExport *exp, int64_t off, int64_t end,
         if (!nbd_extents_add(out, ext.len, flags)) {
             return 0;
         }
-        note_zero(co, exp, off, &ext);
+        note_zero(co, out, off, &ext);
         off += ext.len;
     }
     return 0;

@@ -29,6 +29,7 @@
 typedef struct NbdConn NbdConn;
 typedef struct NbdContext NbdContext;
 typedef struct NbdCoverage NbdCoverage;
+typedef struct NbdCoverageClient NbdCoverageClient;
 typedef struct NbdExport NbdExport;
 typedef struct NbdReq NbdReq;
 
@@ -83,11 +84,12 @@ int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
 
 /* ---- what clients have read (coverage.c; the graph's loop) ---- */
 
-NbdCoverage *nbd_coverage_new(Co *co, const GPtrArray *bitmaps,
-                              int64_t length);
+NbdCoverage *nbd_coverage_new(const GPtrArray *bitmaps, int64_t length);
 void nbd_coverage_free(NbdCoverage *c);             /* NULL ok */
-/* Clients know this range of @exp, which has bitmaps. */
-void nbd_coverage_note(Co *co, NbdExport *exp, int64_t off, int64_t len);
+/* The client of @conn, whose export has bitmaps, knows this range. */
+void nbd_coverage_note(Co *co, NbdConn *conn, int64_t off, int64_t len);
+/* @conn, which has read something, is about to end. */
+void nbd_coverage_leave(NbdConn *conn);
 NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c);
 
 /* ---- metadata contexts (meta.c) ---- */
@@ -95,6 +97,7 @@ NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c);
 /* Extents of one answer; neighbours alike are joined. */
 typedef struct NbdExtents {
     const NbdContext *ctx;      /* whose they are */
+    NbdConn *conn;              /* who asks */
     GArray *list;               /* of NbdExtent */
     unsigned max;
     bool full;
@@ -145,10 +148,12 @@ struct NbdConn {
     char *meta_export;          /* that contexts were selected of ... */
     GPtrArray *meta_names;      /* ... by these names */
     GPtrArray *contexts;        /* of NbdContext, of exp: what it came to */
+    char *client;               /* see nbd_conn_client_name */
 
     /* transmission: the loop that the connection is on */
     Loop *loop;
     bool listed;                /* in exp->served */
+    NbdCoverageClient *reads;   /* export's loop; NULL: nothing so far */
     Co *reader;
     bool receiving;             /* the reader waits for the client */
     bool reader_waits;          /* the reader waits for in_flight to fall */
@@ -165,6 +170,13 @@ struct NbdConn {
     NbdReq *free_reqs;
     struct NbdBufPool *pool;
 };
+
+/*
+ * Who is at the other end; what it opens several connections with is one client.
+ * "tls:CN=backup" or the user of a pre-shared key; else "pid:1234" of a Unix
+ * socket, "host:192.0.2.1", "vsock:3". Caller frees.
+ */
+char *nbd_conn_client_name(const NbdConn *conn);
 
 typedef enum NbdHandshake {
     NBD_HANDSHAKE_GO,           /* conn->exp is set and referenced */

@@ -137,7 +137,7 @@ void nbd_read_reply(Co *co, NbdReq *req)
     ok = conn->structured && !(req->h.flags & NBD_CMD_FLAG_DF)
          ? reply_read_sparse(co, req) : reply_read_whole(co, req);
     if (ok && exp->coverage) {
-        nbd_coverage_note(co, exp, req->h.from, req->h.len);
+        nbd_coverage_note(co, conn, req->h.from, req->h.len);
     }
     root_end(exp->common.root);
     co_move(co, conn->loop);

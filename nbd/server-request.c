@@ -371,6 +371,11 @@ void nbd_transmission(Co *co, NbdConn *conn)
     if (conn->listed) {
         g_ptr_array_remove_fast(conn->exp->served, conn);
     }
+    if (conn->reads) {
+        root_begin(co, conn->exp->common.root);
+        nbd_coverage_leave(conn);
+        root_end(conn->exp->common.root);
+    }
     co_set_background(co, false);
     co_move(co, loop_main());
     iothread_unuse(conn->loop);

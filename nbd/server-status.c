@@ -101,6 +101,7 @@ static GPtrArray *status_collect(Co *co, NbdReq *req, int *err)
         }
         e = g_new0(NbdExtents, 1);
         e->ctx = ctx;
+        e->conn = conn;
         e->list = g_array_new(false, false, sizeof(NbdExtent));
         e->max = req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : STATUS_MAX_EXTENTS;
         g_ptr_array_add(all, e);

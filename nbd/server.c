@@ -37,6 +37,7 @@ static void conn_free(NbdConn *conn)
 
     g_ptr_array_remove_fast(server->conns, conn);
     channel_free(conn->ch);
+    g_free(conn->client);
     g_free(conn->meta_export);
     g_ptr_array_free(conn->meta_names, true);
     g_ptr_array_free(conn->contexts, true);
@@ -45,6 +46,30 @@ static void conn_free(NbdConn *conn)
     if (server->set.connection_gone) {
         server->set.connection_gone(server, served, server->set.opaque);
     }
+}
+
+char *nbd_conn_client_name(const NbdConn *conn)
+{
+    g_autofree char *identity = channel_tls_peer(conn->ch);
+    g_autofree char *peer = NULL;
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    char *port;
+
+    if (identity) {
+        return g_strdup_printf("tls:%s", identity);
+    }
+    if (getsockopt(channel_fd(conn->ch), SOL_SOCKET, SO_PEERCRED, &cred,
+                   &len) == 0 && cred.pid > 0) {
+        return g_strdup_printf("pid:%d", cred.pid);
+    }
+    peer = channel_peer_name(conn->ch);
+    port = strrchr(peer, ':');
+    if (port) {
+        *port = 0;
+    }
+    return g_str_has_prefix(peer, "vsock:")
+           ? g_steal_pointer(&peer) : g_strdup_printf("host:%s", peer);
 }
 
 static void handshake_expired(void *opaque)
@@ -77,6 +102,7 @@ static void conn_run(Co *co, void *opaque)
         NbdExport *exp = conn->exp;
 
         conn->served = true;
+        conn->client = nbd_conn_client_name(conn);
         g_ptr_array_add(exp->conns, conn);
         nbd_transmission(co, conn);
         g_ptr_array_remove_fast(exp->conns, conn);

@@ -102,7 +102,18 @@ static BlockExportInfo *export_info(Co *co, BlockExport *exp)
     return info;
 }
 
-/* Whether clients have read what the bitmaps say. */
+/* Of what is dirty, what the client has that has the most of it. */
+static int64_t best_coverage(const NbdCoverageInfo *info)
+{
+    int64_t best = 0;
+
+    for (NbdClientCoverageList *c = info->clients; c; c = c->next) {
+        best = MAX(best, c->value->covered);
+    }
+    return best;
+}
+
+/* Whether some client has read what a bitmap says, for each. */
 static bool check_coverage(Co *co, const char *id, Error **errp)
 {
     BlockExport *exp = export_find(id);
@@ -113,11 +124,12 @@ static bool check_coverage(Co *co, const char *id, Error **errp)
         return false;
     }
     for (NbdCoverageInfoList *c = info->coverage; c; c = c->next) {
-        if (c->value->covered < c->value->dirty) {
+        int64_t covered = best_coverage(c->value);
+
+        if (covered < c->value->dirty) {
             error_setg(errp, "Of bitmap '%s' of export '%s' only %" PRId64
                        " of %" PRId64 " bytes have been read",
-                       c->value->bitmap, id, c->value->covered,
-                       c->value->dirty);
+                       c->value->bitmap, id, covered, c->value->dirty);
             return false;
         }
     }
