@@ -37,7 +37,7 @@ static const ImgCommand commands[] = {
       "[-T src_cache] [-U] filename" },
     { "commit", img_commit,
       SOURCE "[-q] [-f fmt] [-t cache] [-b base] [-r rate_limit] [-d] [-p] "
-      "[--no-bitmaps] filename" },
+      "[--no-bitmaps] [--auto [--final-name name]] filename" },
     { "compare", img_compare,
       SOURCE "[-f fmt] [-F fmt] [-T src_cache] [-p] [-q] [-s] [-U] "
       "filename1 filename2" },
@@ -118,7 +118,9 @@ static const char parameters_help[] =
 "        1 if not\n"
 "check:  -r leaks frees leaked clusters, -r all repairs whatever it can\n"
 "commit: -b goes further down than the backing file, -d leaves the image as\n"
-"        it is, -r limits bytes a second, --no-bitmaps leaves bitmaps behind\n"
+"        it is, -r limits bytes a second, --no-bitmaps leaves bitmaps behind,\n"
+"        --auto moves data down or up, where there are fewer of them, and\n"
+"        gives what is left the name --final-name\n"
 "compare: -s also compares lengths and allocation\n"
 "convert: -c compresses, -S is the shortest run of zeroes to leave out (4k;\n"
 "        0: write everything), -n writes into an image that is there,\n"

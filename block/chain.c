@@ -7,6 +7,7 @@
 
 #include "block/chain.h"
 #include "block/graph.h"
+#include "block/io.h"
 #include "block/open.h"
 #include "block/reopen.h"
 #include "block/root.h"
@@ -79,6 +80,64 @@ Node *chain_overlay(Node *top, Node *node)
         n = e ? e->child : NULL;
     }
     return NULL;
+}
+
+static void add_overlays(const Node *node, GPtrArray *overlays)
+{
+    for (guint i = 0; i < node->parents->len; i++) {
+        const Edge *e = g_ptr_array_index(node->parents, i);
+
+        if (e->parent && e->role == ROLE_COW) {
+            g_ptr_array_add(overlays, e->parent);
+        } else if (e->parent && node_filter_child(e->parent) == e) {
+            add_overlays(e->parent, overlays);
+        }
+    }
+}
+
+GPtrArray *chain_overlays(const Node *node)
+{
+    GPtrArray *overlays = g_ptr_array_new();
+
+    add_overlays(node, overlays);
+    return overlays;
+}
+
+/* What the layers from @top down to @base have, but where @above has something
+ * (NULL: everywhere). */
+static int measure_layers(Co *co, Node *above, Node *top, Node *base,
+                          bool include_base, int64_t length, int64_t *sum)
+{
+    *sum = 0;
+    for (int64_t off = 0, n; off < length; off += n) {
+        int ret = above ? status_allocated(co, above, off, length - off, &n)
+                        : 0;
+
+        if (ret == 0) {
+            ret = status_allocated_above(co, top, base, include_base, off,
+                                         above ? n : length - off, &n);
+            *sum += ret > 0 ? n : 0;
+        }
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+int chain_measure(Co *co, Node *top, Node *base, int64_t *down, int64_t *up)
+{
+    Loop *home = co_loop(co);
+    int ret;
+
+    co_move(co, top->loop);
+    ret = measure_layers(co, NULL, top, base, false, top->length, down);
+    if (ret == 0) {
+        ret = measure_layers(co, top, node_backing_chain_next(top), base, true,
+                             top->length, up);
+    }
+    co_move(co, home);
+    return ret;
 }
 
 bool chain_check_busy(Node *top, Node *base, Error **errp)

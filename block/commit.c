@@ -30,6 +30,7 @@ typedef struct CommitJob {
     Job common;
     BlockdevOnError on_error;
     char *backing_file;
+    ImageNewName new_name;
     bool mask_protocol;
     bool carry;
     Node *main, *top, *base;        /* kept by job_block_node */
@@ -121,21 +122,6 @@ static void let_go(Co *co, CommitJob *c)
     }
 }
 
-/* The overlays: of the filter, before it goes. */
-static GPtrArray *find_overlays(const Node *filter)
-{
-    GPtrArray *overlays = g_ptr_array_new();
-
-    for (guint i = 0; i < filter->parents->len; i++) {
-        const Edge *e = g_ptr_array_index(filter->parents, i);
-
-        if (e->parent && e->role == ROLE_COW) {
-            g_ptr_array_add(overlays, e->parent);
-        }
-    }
-    return overlays;
-}
-
 static int write_headers(Co *co, CommitJob *c, const GPtrArray *overlays)
 {
     const char *fmt = chain_format_of(c->base, c->mask_protocol);
@@ -154,6 +140,24 @@ static int write_headers(Co *co, CommitJob *c, const GPtrArray *overlays)
     return 0;
 }
 
+/* The base keeps its name, or gets the one that was asked for. */
+static bool update_names(Co *co, CommitJob *c, Transaction *tran,
+                         const GPtrArray *overlays, Error **errp)
+{
+    int ret;
+
+    if (c->new_name.path) {
+        return rename_image(co, tran, c->base, &c->new_name,
+                            chain_format_of(c->base, c->mask_protocol), errp);
+    }
+    ret = write_headers(co, c, overlays);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret,
+                         "Could not update the backing file string");
+    }
+    return ret == 0;
+}
+
 static bool drop_layers(Co *co, CommitJob *c, Transaction *tran,
                         const GPtrArray *overlays, Error **errp)
 {
@@ -170,23 +174,15 @@ static bool drop_layers(Co *co, CommitJob *c, Transaction *tran,
         !bitmap_carry_commit(co, tran, c->top, c->base, errp)) {
         return false;
     }
-    if (!graph_replace_node(co, tran, c->filter, c->base, errp) ||
-        !graph_check_one(tran, c->base, errp)) {
-        return false;
-    }
-    ret = write_headers(co, c, overlays);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret,
-                         "Could not update the backing file string");
-        return false;
-    }
-    return true;
+    return graph_replace_node(co, tran, c->filter, c->base, errp) &&
+           graph_check_one(tran, c->base, errp) &&
+           update_names(co, c, tran, overlays, errp);
 }
 
 static int commit_prepare(Co *co, Job *job)
 {
     CommitJob *c = container_of(job, CommitJob, common);
-    g_autoptr(GPtrArray) overlays = find_overlays(c->filter);
+    g_autoptr(GPtrArray) overlays = chain_overlays(c->filter);
     Transaction *tran = tran_new();
     bool ok;
 
@@ -215,6 +211,7 @@ static void commit_clean(Co *co, Job *job)
         reopen_set_read_only(co, c->base, true, NULL);
     }
     g_free(c->backing_file);
+    g_free(c->new_name.path);
 }
 
 static const JobDriver commit_driver = {
@@ -335,6 +332,8 @@ Job *commit_job_create(Co *co, const CommitOptions *opts, Node *main,
     c->base = base;
     c->on_error = opts->on_error;
     c->backing_file = g_strdup(opts->backing_file);
+    c->new_name = opts->new_name;
+    c->new_name.path = g_strdup(opts->new_name.path);
     c->mask_protocol = opts->mask_protocol;
     c->carry = opts->carry_bitmaps;
     if (!commit_set_up(co, c, opts, errp)) {

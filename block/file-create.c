@@ -315,7 +315,66 @@ static int file_remove(Co *co, Node *node)
                       file_options(node->options)->filename);
 }
 
+/* ---- other names ---- */
+
+typedef struct FileRename {
+    ImageRename how;
+    const char *old, *new;
+} FileRename;
+
+/* What the directory says is on disk. */
+static int file_sync_directory(const char *filename)
+{
+    g_autofree char *dir = g_path_get_dirname(filename);
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int ret = fd < 0 || fsync(fd) < 0 ? -errno : 0;
+
+    fd_cleanup(&fd);
+    return ret == -EINVAL ? 0 : ret;
+}
+
+static int64_t file_rename_work(void *arg)
+{
+    FileRename *r = arg;
+    int ret;
+
+    switch (r->how) {
+    case IMAGE_NAME_ADD:
+        ret = link(r->old, r->new);
+        break;
+    case IMAGE_NAME_REMOVE:
+        ret = unlink(r->new);
+        break;
+    default:
+        ret = renameat2(AT_FDCWD, r->old, AT_FDCWD, r->new, RENAME_EXCHANGE);
+        break;
+    }
+    return ret < 0 ? -errno : file_sync_directory(r->new);
+}
+
+static int file_rename(Co *co, Node *node, ImageRename how, const char *name)
+{
+    FileRename r = { how, node->options->u.file.filename, name };
+
+    if (how == IMAGE_NAME_KNOW) {
+        char *old = node->options->u.file.filename;
+
+        node->options->u.file.filename = g_strdup(name);
+        g_free(old);
+        return 0;
+    }
+    return worker_run(co, file_rename_work, &r);
+}
+
 const ImageOps file_image_ops = {
+    .create_options = file_create_options,
+    .create = file_create,
+    .remove = file_remove,
+    .rename = file_rename,
+};
+
+/* Devices keep their names. */
+const ImageOps host_device_image_ops = {
     .create_options = file_create_options,
     .create = file_create,
     .remove = file_remove,

@@ -480,8 +480,7 @@ static ImageInfoSpecific *file_specific_info(Co *co, Node *node, Error **errp)
     .perm_stage = file_perm_stage,                  \
     .info = file_info,                              \
     .allocated_size = file_allocated_size,          \
-    .reopen = &file_reopen_ops,                     \
-    .image = &file_image_ops
+    .reopen = &file_reopen_ops
 
 const BlockDriver file_driver = {
     .name = "file",
@@ -489,6 +488,7 @@ const BlockDriver file_driver = {
     .protocol = "file",
     .parse_filename = file_parse_filename,
     .specific_info = file_specific_info,
+    .image = &file_image_ops,
     FILE_DRIVER_COMMON,
 };
 
@@ -497,5 +497,6 @@ const BlockDriver host_device_driver = {
     .id = BLOCKDEV_DRIVER_HOST_DEVICE,
     .protocol = "host_device",
     .parse_filename = host_device_parse_filename,
+    .image = &host_device_image_ops,
     FILE_DRIVER_COMMON,
 };

@@ -100,7 +100,7 @@ int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
 
 /* ---- file-create.c ---- */
 
-extern const ImageOps file_image_ops;
+extern const ImageOps file_image_ops, host_device_image_ops;
 bool file_resize(Co *co, Node *node, int64_t length, bool exact,
                  PreallocMode prealloc, ReqFlags flags, Error **errp);
 

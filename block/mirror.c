@@ -42,6 +42,8 @@ typedef struct MirrorJob {
     MirrorCopyMode copy_mode;       /* main loop */
     bool commit;
     bool carry, take_backing, stay;
+    ImageNewName new_name;
+    bool auto_complete;
     char *replaces;                 /* NULL: the source */
     Node *source, *target;          /* kept by job_block_node */
     Node *base;                     /* what is not copied: NULL for full */
@@ -276,7 +278,7 @@ static bool mirror_cancel(Job *job, bool force)
     bool ready = job->status == JOB_STATUS_READY ||
                  job->status == JOB_STATUS_STANDBY;
 
-    if (force || !ready) {
+    if (force || !ready || mirror(job)->auto_complete) {
         return true;
     }
     mirror_finish(mirror(job));
@@ -400,7 +402,10 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
     tran = tran_new();
     graph_drain(co, tran, m->filter);
     ok = mirror_carry(co, m, tran, errp) &&
-         mirror_replace(co, m, tran, from, errp);
+         mirror_replace(co, m, tran, from, errp) &&
+         (!m->new_name.path ||
+          rename_image(co, tran, m->target, &m->new_name,
+                       chain_format_of(m->target, false), errp));
     tran_finalize(co, tran, ok);
     co_move(co, loop_main());
     if (ok && from == m->source) {
@@ -455,6 +460,7 @@ static void mirror_clean_up(Co *co, Job *job)
         m->filter = NULL;
     }
     g_free(m->replaces);
+    g_free(m->new_name.path);
 }
 
 static const JobDriver mirror_driver = {
@@ -618,7 +624,11 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
     m->commit = drv == &commit_active_driver;
     m->carry = opts->carry_bitmaps;
     m->take_backing = opts->take_backing;
-    m->stay = m->finish = opts->stay;
+    m->stay = opts->stay;
+    m->auto_complete = m->pivot = opts->auto_complete;
+    m->finish = opts->stay || opts->auto_complete;
+    m->new_name = opts->new_name;
+    m->new_name.path = g_strdup(opts->new_name.path);
     m->replaces = g_strdup(opts->replaces);
     m->source = source;
     m->base = base;

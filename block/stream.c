@@ -28,6 +28,7 @@ typedef struct StreamJob {
     Job common;
     BlockdevOnError on_error;
     char *backing_file;
+    ImageNewName new_name;
     bool mask_protocol;
     bool carry;
     Node *top, *bottom;         /* kept by job_block_node; bottom NULL: all */
@@ -192,7 +193,9 @@ static bool stream_change_chain(Co *co, StreamJob *s, Node *base,
                          "Could not update the backing file string");
         return false;
     }
-    return true;
+    return !s->new_name.path ||
+           rename_image(co, tran, s->top, &s->new_name,
+                        chain_format_of(s->top, s->mask_protocol), errp);
 }
 
 static int stream_prepare(Co *co, Job *job)
@@ -223,6 +226,7 @@ static void stream_clean(Co *co, Job *job)
         reopen_set_read_only(co, s->top, true, NULL);
     }
     g_free(s->backing_file);
+    g_free(s->new_name.path);
 }
 
 static const JobDriver stream_driver = {
@@ -371,6 +375,8 @@ Job *stream_job_create(Co *co, const StreamOptions *opts, Node *top,
     s->bottom = bottom;
     s->on_error = opts->on_error;
     s->backing_file = g_strdup(opts->backing_file);
+    s->new_name = opts->new_name;
+    s->new_name.path = g_strdup(opts->new_name.path);
     s->mask_protocol = opts->mask_protocol;
     s->carry = opts->carry_bitmaps;
     if (!stream_set_up(co, s, opts, errp)) {

@@ -19,6 +19,10 @@ JobInfo *job_query(Job *job)
         info->error = g_strdup(job->err ? error_get_pretty(job->err)
                                         : strerror(-job->ret));
     }
+    if (job->snapshot_delete) {
+        info->snapshot_delete = SnapshotDeleteChoice_clone(
+            job->snapshot_delete);
+    }
     return info;
 }
 

@@ -124,6 +124,7 @@ void job_unref(Job *job)
     }
     g_assert(job->status == JOB_STATUS_NULL);
     g_ptr_array_free(job->nodes, true);
+    qapi_free_SnapshotDeleteChoice(job->snapshot_delete);
     error_free(job->err);
     g_free(job->id);
     g_free(job);

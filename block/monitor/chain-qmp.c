@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/mirror.h"
+#include "block/snapshot-delete.h"
 #include "block/stream.h"
 #include "qapi/qapi-commands.h"
 
@@ -308,6 +309,46 @@ bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
     }
     job = stream_job_create(co, &opts, node_skip_filters(device), bottom,
                             errp);
+    if (job) {
+        job_start(job);
+    }
+    return job;
+}
+
+/* ---- block-snapshot-delete ---- */
+
+bool qmp_block_snapshot_delete(Co *co, BlockSnapshotDelete *arg, Error **errp)
+{
+    SnapshotDeleteOptions opts = {
+        .job_id = arg->job_id,
+        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
+                           arg->has_auto_dismiss, arg->auto_dismiss),
+        .direction = arg->direction,
+        .final_name = arg->final_name,
+        .speed = arg->has_speed ? arg->speed : 0,
+        .on_error = arg->has_on_error ? arg->on_error
+                                      : BLOCKDEV_ON_ERROR_REPORT,
+        .filter_node_name = arg->filter_node_name,
+        .carry_bitmaps = !arg->has_bitmaps ||
+                         arg->bitmaps == BITMAPS_MODE_CARRY,
+    };
+    Node *top = node_lookup(arg->top, errp);
+    Node *base = top ? find_layer(top, arg->base, errp) : NULL;
+    Job *job;
+
+    if (!base) {
+        return false;
+    }
+    top = node_skip_filters(top);
+    base = node_skip_filters(base);
+    if (top == base) {
+        error_setg(errp, "'%s' and '%s' are one layer", arg->top, arg->base);
+        return false;
+    }
+    if (!chain_check_busy(top, base, errp)) {
+        return false;
+    }
+    job = snapshot_delete_create(co, &opts, top, base, errp);
     if (job) {
         job_start(job);
     }

@@ -4,7 +4,7 @@
 #ifndef BLOCK_COMMIT_H
 #define BLOCK_COMMIT_H
 
-#include "block/node.h"
+#include "block/rename.h"
 #include "job/job.h"
 
 typedef struct CommitOptions {
@@ -15,6 +15,7 @@ typedef struct CommitOptions {
     const char *filter_node_name;   /* NULL: generated */
     const char *backing_file;       /* for the overlay's header; NULL: as the
                                      * base is called */
+    ImageNewName new_name;          /* what is left is called so in the end */
     bool mask_protocol;             /* "raw" for a protocol's name */
     bool carry_bitmaps;
 } CommitOptions;

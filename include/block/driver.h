@@ -56,6 +56,14 @@ typedef struct ReopenOps {
     void (*abort)(Co *co, ReopenState *st);
 } ReopenOps;
 
+/* Steps from one name of an image to another. */
+typedef enum ImageRename {
+    IMAGE_NAME_ADD,         /* it has this name as well; -EEXIST */
+    IMAGE_NAME_REMOVE,      /* it hasn't any more */
+    IMAGE_NAME_EXCHANGE,    /* takes it from an image that gets its own */
+    IMAGE_NAME_KNOW,        /* the node knows itself by it; never suspends */
+} ImageRename;
+
 typedef struct ImageOps {
     /* In the order in which the "Formatting" line shows them (help sorts
      * them); ends with a NULL name. */
@@ -80,6 +88,8 @@ typedef struct ImageOps {
     int (*make_empty)(Co *co, Node *node);
     /* Protocols: deletes what the node is stored in; 0 or -errno. */
     int (*remove)(Co *co, Node *node);
+    /* Protocols: a step, durable when it returns; 0 or -errno. */
+    int (*rename)(Co *co, Node *node, ImageRename how, const char *name);
 } ImageOps;
 
 typedef struct SnapshotOps {

@@ -8,7 +8,7 @@
 #ifndef BLOCK_MIRROR_H
 #define BLOCK_MIRROR_H
 
-#include "block/node.h"
+#include "block/rename.h"
 #include "job/job.h"
 
 typedef struct MirrorOptions {
@@ -26,6 +26,9 @@ typedef struct MirrorOptions {
     /* The target gets the source's backing file before it takes over. */
     bool take_backing;
     bool carry_bitmaps;
+    /* Takes over by itself as soon as nothing is left. */
+    bool auto_complete;
+    ImageNewName new_name;          /* of the target when it has taken over */
     /* Ends by itself as soon as nothing is left, with everything where it is:
      * for tools. Bitmaps are carried all the same. */
     bool stay;

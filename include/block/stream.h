@@ -4,7 +4,7 @@
 #ifndef BLOCK_STREAM_H
 #define BLOCK_STREAM_H
 
-#include "block/node.h"
+#include "block/rename.h"
 #include "job/job.h"
 
 typedef struct StreamOptions {
@@ -15,6 +15,7 @@ typedef struct StreamOptions {
     const char *filter_node_name;   /* NULL: generated */
     const char *backing_file;       /* for the header; NULL: as the base is
                                      * called */
+    ImageNewName new_name;          /* what is left is called so in the end */
     bool mask_protocol;             /* "raw" for a protocol's name */
     bool carry_bitmaps;
 } StreamOptions;

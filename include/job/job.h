@@ -75,6 +75,7 @@ struct Job {
     int64_t speed;                      /* bytes per second, 0: no limit */
     CoQueue resume;                     /* the run coroutine, while paused */
     CoQueue concluded;                  /* who waits in job_wait */
+    SnapshotDeleteChoice *snapshot_delete;  /* for queries; or NULL */
     GPtrArray *nodes;                   /* of Node, kept from others */
     Job *next;
     /* Atomic: the run coroutine's loop writes or reads them, too. */

@@ -49,7 +49,8 @@ MISSING = {
 # The same for what we have and QEMU hasn't; 'commands' and 'events' by name.
 EXTENSIONS = {
     'commands': {'block-dirty-bitmap-populate', 'query-bitmap-chain',
-                 'query-nbd-servers'},
+                 'query-nbd-servers',
+                 'block-snapshot-delete'},
     'events': {'BLOCK_EXPORT_COVERED', 'BLOCK_SNAPSHOT_BROKEN'},
     'T92': {'bitmap-populate'},
     'T287': {'block-dirty-bitmap-populate'},

@@ -6,29 +6,39 @@
  * writes meanwhile. Afterwards the image is emptied, unless it is to be dropped
  * (-d) or the layers between would show through (-b). Its bitmaps go down with
  * the data, before it is emptied, so that nothing is lost if that fails.
+ *
+ * With --auto it is the job behind block-snapshot-delete: data go down or up,
+ * where there are fewer of them, and what is left may take another's name. The
+ * images that have left the chain stay as they are.
  */
 #include "util/osdep.h"
 
 #include "block/chain.h"
 #include "block/mirror.h"
+#include "block/snapshot-delete.h"
 #include "tools/img/img.h"
 
 #define COMMIT_POLL_NS (20 * 1000 * 1000)
 
 typedef struct CommitArgs {
     ImgSource image;
-    const char *base, *cache;
+    const char *base, *cache, *final_name;
     int64_t speed;
-    bool drop, progress, quiet, no_bitmaps;
+    bool drop, progress, quiet, no_bitmaps, automatic;
 } CommitArgs;
 
-enum { COMMIT_OBJECT = 1, COMMIT_IMAGE_OPTS, COMMIT_NO_BITMAPS };
+enum {
+    COMMIT_OBJECT = 1, COMMIT_IMAGE_OPTS, COMMIT_NO_BITMAPS, COMMIT_AUTO,
+    COMMIT_FINAL_NAME,
+};
 
 static const struct option commit_longopts[] = {
     { "help", no_argument, 0, 'h' },
     { "object", required_argument, 0, COMMIT_OBJECT },
     { "image-opts", no_argument, 0, COMMIT_IMAGE_OPTS },
     { "no-bitmaps", no_argument, 0, COMMIT_NO_BITMAPS },
+    { "auto", no_argument, 0, COMMIT_AUTO },
+    { "final-name", required_argument, 0, COMMIT_FINAL_NAME },
     { 0 }
 };
 
@@ -66,6 +76,12 @@ static int commit_take(Co *co, CommitArgs *a, int c)
     case COMMIT_NO_BITMAPS:
         a->no_bitmaps = true;
         return -1;
+    case COMMIT_AUTO:
+        a->automatic = true;
+        return -1;
+    case COMMIT_FINAL_NAME:
+        a->final_name = optarg;
+        return -1;
     default:
         return img_getopt_code(c);
     }
@@ -84,6 +100,9 @@ static int commit_parse(Co *co, CommitArgs *a, int argc, char **argv)
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");
+    }
+    if (a->final_name && !a->automatic) {
+        return img_usage_error("--final-name goes with --auto only");
     }
     a->image.name = argv[optind];
     a->image.flags = OPEN_RDWR | OPEN_UNMAP;
@@ -136,6 +155,17 @@ static bool commit_wait(Co *co, Job *job, ImgProgress *progress)
     return true;
 }
 
+static bool commit_start(Co *co, Job *job, Error *err, ImgProgress *progress)
+{
+    if (!job) {
+        error_report_err(err);
+        return false;
+    }
+    job_ref(job);
+    job_start(job);
+    return commit_wait(co, job, progress);
+}
+
 static bool commit_copy(Co *co, const CommitArgs *a, Node *top, Node *base,
                         ImgProgress *progress)
 {
@@ -148,13 +178,7 @@ static bool commit_copy(Co *co, const CommitArgs *a, Node *top, Node *base,
     Error *err = NULL;
     Job *job = commit_active_job_create(co, &opts, top, base, &err);
 
-    if (!job) {
-        error_report_err(err);
-        return false;
-    }
-    job_ref(job);
-    job_start(job);
-    return commit_wait(co, job, progress);
+    return commit_start(co, job, err, progress);
 }
 
 static bool commit_empty(Co *co, const CommitArgs *a, Node *top)
@@ -171,6 +195,40 @@ static bool commit_empty(Co *co, const CommitArgs *a, Node *top)
     return ret >= 0 || ret == -ENOTSUP;
 }
 
+/* Whichever image is left, @image is on it in the end. */
+static bool commit_auto(Co *co, const CommitArgs *a, Root *image, Node *base,
+                        ImgProgress *progress)
+{
+    SnapshotDeleteOptions opts = {
+        .flags = JOB_INTERNAL,
+        .direction = SNAPSHOT_DELETE_DIRECTION_AUTO,
+        .final_name = a->final_name,
+        .speed = a->speed,
+        .carry_bitmaps = !a->no_bitmaps,
+    };
+    g_autoptr(SnapshotDeleteChoice) choice = NULL;
+    Error *err = NULL;
+    Job *job = snapshot_delete_create(co, &opts, root_node(image), base,
+                                      &err);
+
+    if (job) {
+        choice = SnapshotDeleteChoice_clone(job->snapshot_delete);
+    }
+    if (!commit_start(co, job, err, progress)) {
+        return false;
+    }
+    img_progress_end(progress);
+    if (!a->quiet) {
+        bool down = choice->direction == SNAPSHOT_DELETE_DIRECTION_COMMIT;
+
+        open_refresh_filename(root_node(image));
+        printf("Image %s: '%s' holds the disk (%s).\n",
+               down ? "committed" : "streamed", root_node(image)->filename,
+               choice->reason);
+    }
+    return true;
+}
+
 static bool commit_run(Co *co, CommitArgs *a, Root *image)
 {
     Node *top = root_node(image);
@@ -182,6 +240,9 @@ static bool commit_run(Co *co, CommitArgs *a, Root *image)
         return false;
     }
     img_progress_begin(&progress, a->progress && !a->quiet);
+    if (a->automatic) {
+        return commit_auto(co, a, image, base, &progress);
+    }
     ok = commit_copy(co, a, top, base, &progress);
     if (ok && !a->drop && base == node_backing_chain_next(top)) {
         ok = commit_empty(co, a, top);
