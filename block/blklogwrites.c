@@ -10,8 +10,10 @@
  *
  * Fields are little-endian, positions and lengths in sectors of the log. A
  * request goes to the file first and is logged when it has succeeded, one after
- * the other. The super block's count follows at every flush, after so many
- * entries, and at the end: it never counts what is not there.
+ * the other. A write that is not done when a flush begins stands after it: what
+ * is logged before a flush is what that flush has made durable. The super
+ * block's count follows at every flush, after so many entries, and at the end:
+ * it never counts what is not there.
  */
 
 #include "block/drivers.h"
@@ -147,9 +149,16 @@ static int log_discard(Co *co, Node *node, int64_t off, int64_t len)
 
 static int log_flush(Co *co, Node *node)
 {
-    int ret = io_flush(co, node->file->child);
+    LogState *s = node->state;
+    int ret;
 
-    return ret < 0 ? ret : log_request(co, node, 0, 0, NULL, 0, LOG_FLUSH);
+    co_mutex_lock(co, &s->lock);
+    ret = io_flush(co, node->file->child);
+    if (ret == 0) {
+        ret = log_append(co, s, 0, 0, NULL, 0, LOG_FLUSH);
+    }
+    co_mutex_unlock(&s->lock);
+    return ret;
 }
 
 /* ---- opening ---- */
