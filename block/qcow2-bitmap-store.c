@@ -14,7 +14,10 @@
  *       | directory: flags in place, or a new one if bitmaps came or went
  *       | free what is left over
  *
- * If anything fails on the way, the bitmaps stay marked in use.
+ * If anything fails on the way, the bitmaps stay marked in use. What was taken
+ * is given back, unless the disk may refer to it: a table that was overwritten
+ * is put back before, and nothing is given back if the header may lead to a new
+ * directory.
  */
 #include "block/qcow2-bitmap.h"
 
@@ -28,6 +31,8 @@ typedef struct StoreJob {
     uint64_t *table;            /* the new one, host order */
     GArray *taken;              /* of int64_t: clusters that are new */
     bool new_table;
+    bool overwritten;           /* the old table, maybe in part */
+    bool entered;               /* in what is stored */
 } StoreJob;
 
 static void store_job_free(StoreJob *job)
@@ -123,7 +128,7 @@ static int store_plan(Co *co, Node *node, StoreJob *job)
     return r;
 }
 
-/* Gives back what was taken for a job of which nothing has been written. */
+/* Gives back what was taken for a job. */
 static void store_unplan(Co *co, Node *node, StoreJob *job)
 {
     Qcow2State *s = qcow2_state(node);
@@ -139,6 +144,38 @@ static void store_unplan(Co *co, Node *node, StoreJob *job)
                             QCOW2_DISCARD_OTHER);
     }
     co_mutex_unlock(&s->meta);
+}
+
+/* Old tables are what they were, durably; after -errno nobody knows. */
+static int store_restore_tables(Co *co, Node *node, GPtrArray *jobs)
+{
+    bool any = false;
+    int r = 0;
+
+    for (guint i = 0; r >= 0 && i < jobs->len; i++) {
+        const StoreJob *job = g_ptr_array_index(jobs, i);
+
+        if (job->overwritten && !job->entered) {
+            r = qcow2_write_table(co, node, 0, job->table_offset,
+                                  job->table_size, job->old->table);
+            any = true;
+        }
+    }
+    return r >= 0 && any ? io_flush(co, node->file->child) : r;
+}
+
+/* After a failure: what nothing on disk refers to is given back. */
+static void store_undo(Co *co, Node *node, GPtrArray *jobs)
+{
+    int r = store_restore_tables(co, node, jobs);
+
+    for (guint i = 0; i < jobs->len; i++) {
+        StoreJob *job = g_ptr_array_index(jobs, i);
+
+        if (!job->entered && (r >= 0 || !job->overwritten)) {
+            store_unplan(co, node, job);
+        }
+    }
 }
 
 /* ---- writing ---- */
@@ -193,6 +230,7 @@ static int store_write_table(Co *co, Node *node, StoreJob *job)
         memcmp(job->table, job->old->table, job->table_size * 8) == 0) {
         return 0;
     }
+    job->overwritten = !job->new_table;
     return qcow2_write_table(co, node, 0, job->table_offset, job->table_size,
                              job->table);
 }
@@ -261,14 +299,10 @@ static int store_plan_all(Co *co, Node *node, GPtrArray *jobs)
     if (r >= 0 && jobs->len) {
         r = qcow2_refcount_barrier(co, node);
     }
-    for (guint i = 0; r < 0 && i < jobs->len; i++) {
-        store_unplan(co, node, g_ptr_array_index(jobs, i));
-    }
     return r;
 }
 
-/* Everything but the directory; durable when it returns 0. After a failure
- * tables on disk may refer to new clusters, which therefore stay taken. */
+/* Everything but the directory; durable when it returns 0. */
 static int store_contents(Co *co, Node *node, GPtrArray *jobs)
 {
     int r = store_plan_all(co, node, jobs);
@@ -301,6 +335,7 @@ static Qcow2StoredBitmap *store_enter(Node *node, StoreJob *job, bool in_use,
     b->e->flags = store_flags(job->bm, in_use);
     b->table = g_steal_pointer(&job->table);
     b->disk_size = node->length;
+    job->entered = true;
     if (!job->old) {
         qcow2_bitmap_stored_add(node, b);
         *replace = true;
@@ -310,6 +345,18 @@ static Qcow2StoredBitmap *store_enter(Node *node, StoreJob *job, bool in_use,
                 job->old->e->granularity_shift != b->e->granularity_shift;
     qcow2_bitmap_stored_swap(node, job->old, b);
     return b;
+}
+
+/* The directory on disk is certainly as it was: so is what is stored. @was is
+ * what store_enter() gave; the new entry afterwards, or NULL. */
+static void store_leave(Node *node, StoreJob *job, Qcow2StoredBitmap *was)
+{
+    if (was) {
+        qcow2_bitmap_stored_swap(node, job->old, was);
+    } else {
+        qcow2_bitmap_stored_remove(node, job->bm->name);
+    }
+    job->entered = false;
 }
 
 /* The flags of those that had nothing to write. */
@@ -384,10 +431,12 @@ static int store_directory(Co *co, Node *node, GPtrArray *jobs, bool in_use)
         r = qcow2_bitmap_dir_write_flags(co, node);
     }
     for (guint i = 0; i < jobs->len; i++) {
-        /* After a failure it is not known what the disk says: nothing that
-         * either directory refers to is given back. */
+        StoreJob *job = g_ptr_array_index(jobs, i);
+
         if (old[i] && r >= 0) {
-            store_free_old(co, node, g_ptr_array_index(jobs, i), old[i]);
+            store_free_old(co, node, job, old[i]);
+        } else if (r < 0 && replace && !qcow2_bitmaps(node)->unsure) {
+            store_leave(node, job, old[i]);
         }
         qcow2_bitmap_stored_free(old[i]);
     }
@@ -400,6 +449,7 @@ static int store_cut(Co *co, Node *node)
 {
     Qcow2Exts *ext = &qcow2_state(node)->ext;
     uint64_t end = bitmap_cut_end(node), len = end ? node->length : 0;
+    uint64_t old_end = ext->bitmaps_cut_end, old_len = ext->bitmaps_cut_len;
     int r;
 
     if (ext->bitmaps_cut_end == end && ext->bitmaps_cut_len == len) {
@@ -408,7 +458,14 @@ static int store_cut(Co *co, Node *node)
     ext->bitmaps_cut_end = end;
     ext->bitmaps_cut_len = len;
     r = qcow2_write_header(co, node);
-    return r < 0 ? r : io_flush(co, node->file->child);
+    if (r >= 0) {
+        r = io_flush(co, node->file->child);
+    }
+    if (r < 0) {
+        ext->bitmaps_cut_end = old_end;
+        ext->bitmaps_cut_len = old_len;
+    }
+    return r;
 }
 
 /* All that is to be written; NULL if a content can't be had. */
@@ -454,6 +511,9 @@ static bool store_all(Co *co, Node *node, bool in_use, Error **errp)
     }
     for (guint i = 0; r < 0 && i < jobs->len; i++) {
         ((StoreJob *)g_ptr_array_index(jobs, i))->bm->changed = true;
+    }
+    if (r < 0) {
+        store_undo(co, node, jobs);
     }
     co_mutex_unlock(&all->lock);
     if (r < 0 && jobs->len == 1) {

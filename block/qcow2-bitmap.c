@@ -80,6 +80,18 @@ static void stored_rename_all(Qcow2Bitmaps *all)
     }
 }
 
+void qcow2_bitmap_stored_remove(Node *node, const char *name)
+{
+    Qcow2Bitmaps *all = qcow2_bitmaps(node);
+    Qcow2StoredBitmap *b = qcow2_bitmap_stored(node, name);
+    guint i;
+
+    g_ptr_array_find(all->stored, b, &i);
+    g_ptr_array_steal_index(all->stored, i);
+    stored_rename_all(all);
+    qcow2_bitmap_stored_free(b);
+}
+
 void qcow2_bitmaps_close(Node *node)
 {
     Qcow2State *s = qcow2_state(node);
@@ -171,7 +183,7 @@ int qcow2_bitmap_dir_write_flags(Co *co, Node *node)
     int r;
 
     buf = bitmap_dir_build(node, &len);
-    if (!buf || len != s->ext.bitmap_dir_size) {
+    if (!buf || len != s->ext.bitmap_dir_size || qcow2_bitmaps(node)->unsure) {
         /* Entries were not written as we write them (padding, extra data). */
         return qcow2_bitmap_dir_replace(co, node);
     }
@@ -223,6 +235,7 @@ static int bitmap_dir_announce(Co *co, Node *node, int64_t off, size_t len,
     if (r >= 0) {
         r = io_flush(co, node->file->child);
     }
+    qcow2_bitmaps(node)->unsure = r < 0;
     if (r < 0) {
         /* The disk may have either; nothing of the new one is given back. */
         s->ext.have_bitmaps = old.have_bitmaps;

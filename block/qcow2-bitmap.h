@@ -29,6 +29,8 @@ typedef struct Qcow2Bitmaps {
     GHashTable *names;          /* name (the entry's) to the first of them */
     CoMutex lock;               /* changes of the directory; before `meta` */
     char *damage;               /* the first that was found; or NULL */
+    bool unsure;                /* which directory the header leads to: the
+                                 * next one is in clusters of its own */
 } Qcow2Bitmaps;
 
 /* Made if need be. */
@@ -40,6 +42,8 @@ void qcow2_bitmap_stored_add(Node *node, Qcow2StoredBitmap *b);
  * of their bitmap. */
 void qcow2_bitmap_stored_swap(Node *node, Qcow2StoredBitmap *old,
                               Qcow2StoredBitmap *b);
+/* Forgets and frees it. */
+void qcow2_bitmap_stored_remove(Node *node, const char *name);
 void qcow2_bitmap_stored_free(Qcow2StoredBitmap *b);
 
 /*

@@ -327,12 +327,14 @@ static bool end_writing(Co *co, Node *node, bool release_bitmaps,
                         Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
+    bool stored;
     int r;
 
     if (s->corrupt) {
         return true;
     }
-    if (!qcow2_store_bitmaps(co, node, release_bitmaps, false, errp)) {
+    stored = qcow2_store_bitmaps(co, node, release_bitmaps, false, errp);
+    if (!stored && !release_bitmaps) {
         return false;
     }
     r = qcow2_flush_metadata(co, node);
@@ -346,11 +348,11 @@ static bool end_writing(Co *co, Node *node, bool release_bitmaps,
     if (r >= 0) {
         r = qcow2_mark_clean(co, node);
     }
-    if (r < 0) {
+    if (r < 0 && stored) {
         error_setg_errno(errp, -r, "Failed to flush the metadata of node '%s'",
                          node->name);
     }
-    return r >= 0;
+    return r >= 0 && stored;
 }
 
 static void qcow2_close(Co *co, Node *node)
