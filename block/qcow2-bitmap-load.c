@@ -17,7 +17,7 @@
 #include "block/qcow2-bitmap.h"
 
 /* Contiguous clusters are read together up to this many bytes. */
-#define LOAD_MAX_READ (2 * MiB)
+#define LOAD_MAX_READ (256 * KiB)
 
 /* ---- content ---- */
 

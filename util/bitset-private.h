@@ -29,6 +29,7 @@ typedef struct BitsetPage {
     uint32_t count;
     uint32_t refs;          /* sets that have it; atomic, for copies of a set
                              * may live in other threads */
+    bool pooled;            /* lies in a slab of bitset-pool.c */
 } __attribute__((aligned(64))) BitsetPage;
 
 typedef struct BitsetLeaf {
@@ -115,6 +116,12 @@ BitsetPage *bitset_page_edit(Bitset *set, int64_t p);
 /* @delta bits of the mixed page @p were set or (negative) cleared. */
 void bitset_page_changed(Bitset *set, int64_t p, BitsetPage *page,
                          int64_t delta);
+
+/* ---- bitset-pool.c: memory for pages, from any thread ---- */
+
+/* Not initialized. */
+BitsetPage *bitset_pool_get(void);
+void bitset_pool_put(BitsetPage *page);     /* NULL: nothing */
 
 /* ---- bitset-words.c: arrays of words, all with the count of changed bits;
  * ranges are not empty ---- */

@@ -50,7 +50,7 @@ static void leaf_free(Bitset *set, BitsetLeaf *leaf)
     for (int64_t i = 0; i < (int64_t)1 << set->leaf_shift; i++) {
         if (page_is_mixed(leaf->pages[i])) {
             if (page_unref(leaf->pages[i])) {
-                aligned_free(leaf->pages[i]);
+                bitset_pool_put(leaf->pages[i]);
             }
             set->pages_in_use--;
         }
@@ -66,7 +66,7 @@ static void bitset_fini(Bitset *set)
             leaf_free(set, set->top[l]);
         }
     }
-    aligned_free(set->spare);
+    bitset_pool_put(set->spare);
     g_free(set->top);
 }
 
@@ -95,7 +95,7 @@ BitsetPage *bitset_page_alloc(Bitset *set)
     if (page) {
         set->spare = NULL;
     } else {
-        page = aligned_alloc_io(64, sizeof(*page));
+        page = bitset_pool_get();
     }
     page->refs = 1;
     set->pages_in_use++;
@@ -135,7 +135,7 @@ static void page_release(Bitset *set, BitsetPage *page)
         return;
     }
     if (set->spare) {
-        aligned_free(page);
+        bitset_pool_put(page);
     } else {
         set->spare = page;
     }

@@ -12,18 +12,6 @@
 #include "util/co.h"
 #include "util/loop-impl.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define CO_ASAN
-#elif defined(__SANITIZE_THREAD__)
-#define CO_TSAN
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CO_ASAN
-#elif __has_feature(thread_sanitizer)
-#define CO_TSAN
-#endif
-#endif
-
 typedef enum CoState {
     CO_READY,           /* in its loop's ready list, or on the way there */
     CO_RUNNING,

@@ -37,19 +37,19 @@
 
 #include <sys/mman.h>
 
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #include <sanitizer/lsan_interface.h>
 #endif
-#ifdef CO_TSAN
+#ifdef UNDER_TSAN
 #include <sanitizer/tsan_interface.h>
 #endif
 #ifdef CONFIG_VALGRIND
 #include <valgrind/valgrind.h>
 #endif
 
-#if defined(CO_ASAN) || defined(CO_TSAN)
+#if defined(UNDER_ASAN) || defined(UNDER_TSAN)
 #define CO_STACK_LEN (1024 * KiB)
 #else
 #define CO_STACK_LEN (256 * KiB)
@@ -63,16 +63,16 @@
 /* On the scheduler's stack. */
 static void co_enter(Loop *loop, Co *co)
 {
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
     __sanitizer_start_switch_fiber(&loop->fake_stack, co->stack,
                                    co->stack_len);
 #endif
-#ifdef CO_TSAN
+#ifdef UNDER_TSAN
     loop->tsan_fiber = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(co->tsan_fiber, 0);
 #endif
     co_context_switch(&loop->ctx, &co->ctx);
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
     __sanitizer_finish_switch_fiber(loop->fake_stack, NULL, NULL);
 #endif
 }
@@ -80,7 +80,7 @@ static void co_enter(Loop *loop, Co *co)
 /* On the coroutine's stack, just entered. */
 static void co_entered(Co *co)
 {
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
     __sanitizer_finish_switch_fiber(co->fake_stack, &co->from_stack,
                                     &co->from_len);
 #endif
@@ -91,11 +91,11 @@ static void co_leave(Co *co, bool for_good)
 {
     Loop *loop = co->loop;
 
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
     __sanitizer_start_switch_fiber(for_good ? NULL : &co->fake_stack,
                                    co->from_stack, co->from_len);
 #endif
-#ifdef CO_TSAN
+#ifdef UNDER_TSAN
     __tsan_switch_to_fiber(loop->tsan_fiber, 0);
 #endif
     co_context_switch(&co->ctx, &loop->ctx);
@@ -133,7 +133,7 @@ static Co *co_new(void)
     if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) < 0) {
         g_error("cannot map the stack of a coroutine: %s", g_strerror(errno));
     }
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
     __asan_unpoison_memory_region(map + page, CO_STACK_LEN);
     __lsan_register_root_region(map + page, CO_STACK_LEN);
 #endif
@@ -141,7 +141,7 @@ static Co *co_new(void)
                 ROUND_UP(sizeof(Co), CO_COLOUR_LEN));
     co->stack = map + page;
     co->stack_len = (char *)co - (char *)co->stack;
-#ifdef CO_TSAN
+#ifdef UNDER_TSAN
     co->tsan_fiber = __tsan_create_fiber(0);
 #endif
 #ifdef CONFIG_VALGRIND
@@ -160,13 +160,13 @@ static void co_free(Loop *loop, Co *co)
     co->fn = NULL;
     co->loop = loop;
     co_enter(loop, co);
-#ifdef CO_TSAN
+#ifdef UNDER_TSAN
     __tsan_destroy_fiber(co->tsan_fiber);
 #endif
 #ifdef CONFIG_VALGRIND
     VALGRIND_STACK_DEREGISTER(co->valgrind_id);
 #endif
-#ifdef CO_ASAN
+#ifdef UNDER_ASAN
     __lsan_unregister_root_region(stack, CO_STACK_LEN);
     __asan_unpoison_memory_region(stack, CO_STACK_LEN);
 #endif

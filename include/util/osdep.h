@@ -25,6 +25,19 @@
 
 #include <glib.h>
 
+/* What the compiler has been told to watch over. */
+#if defined(__SANITIZE_ADDRESS__)
+#define UNDER_ASAN
+#elif defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN
+#elif __has_feature(thread_sanitizer)
+#define UNDER_TSAN
+#endif
+#endif
+
 #define KiB ((int64_t)1 << 10)
 #define MiB ((int64_t)1 << 20)
 #define GiB ((int64_t)1 << 30)

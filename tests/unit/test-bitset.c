@@ -446,6 +446,63 @@ static void test_memory(void)
     g_assert_cmpuint(bitset_memory(set), <, 16 * KiB);
 }
 
+/* ---- more pages than are taken one by one ---- */
+
+enum { POOL_PAGES = 3000, POOL_THREADS = 4, POOL_ROUNDS = 8 };
+
+/* Page p is mixed and has a bit of its own, if p % of == which. */
+static void pool_fill(Bitset *set, int of, int which, int bit)
+{
+    for (int64_t p = which; p < POOL_PAGES; p += of) {
+        bitset_set(set, p * PAGE + (p * 7 + bit) % PAGE, 1);
+    }
+}
+
+static void pool_check(const Bitset *set, int bit)
+{
+    g_assert_cmpint(bitset_count(set), ==, POOL_PAGES);
+    for (int64_t p = 0; p < POOL_PAGES; p++) {
+        g_assert_true(bitset_test(set, p * PAGE + (p * 7 + bit) % PAGE));
+    }
+}
+
+/* Pages come and go in an order of their own; some go in another thread. */
+static void *pool_thread(void *opaque)
+{
+    int bit = GPOINTER_TO_INT(opaque);
+    Bitset *last = NULL;
+
+    for (int round = 0; round < POOL_ROUNDS; round++) {
+        Bitset *set = bitset_new((int64_t)POOL_PAGES * PAGE);
+        g_autoptr(Bitset) copy = NULL;
+
+        pool_fill(set, 2, round % 2, bit);
+        copy = bitset_copy(set);
+        pool_fill(set, 2, !(round % 2), bit);
+        pool_check(set, bit);
+        g_assert_cmpint(bitset_count(copy), ==, POOL_PAGES / 2);
+        bitset_free(last);
+        pool_check(set, bit);
+        last = set;
+    }
+    return last;
+}
+
+static void test_pool(void)
+{
+    GThread *threads[POOL_THREADS];
+
+    for (int i = 0; i < POOL_THREADS; i++) {
+        threads[i] = g_thread_new("pool", pool_thread, GINT_TO_POINTER(i));
+    }
+    for (int i = 0; i < POOL_THREADS; i++) {
+        Bitset *set = g_thread_join(threads[i]);
+
+        pool_check(set, i);
+        bitset_free(set);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -459,5 +516,6 @@ int main(int argc, char **argv)
     g_test_add_func("/bitset/page-write", test_page_write);
     g_test_add_func("/bitset/huge-is-small", test_huge_is_small);
     g_test_add_func("/bitset/memory", test_memory);
+    g_test_add_func("/bitset/pool", test_pool);
     return g_test_run();
 }
