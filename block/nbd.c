@@ -23,7 +23,8 @@
 #include "block/reopen.h"
 
 #define NS_PER_S INT64_C(1000000000)
-#define NBD_MAX_REQUEST (32 * MiB)
+#define NBD_MAX_REQUEST (64 * MiB)      /* libnbd's */
+#define NBD_UNTOLD_REQUEST (32 * MiB)   /* where the server names no limit */
 #define BASE_ALLOCATION "base:allocation"
 #define ALLOCATION_DEPTH "qemu:allocation-depth"
 
@@ -138,10 +139,9 @@ static void nbd_disk_limits(Node *node)
         align = 1;
     }
     l->request_alignment = align;
-    l->max_transfer = NBD_MAX_REQUEST;
-    if (info->max_block && info->max_block < NBD_MAX_REQUEST) {
-        l->max_transfer = ROUND_DOWN(info->max_block, align);
-    }
+    l->max_transfer = info->max_block
+                      ? ROUND_DOWN(MIN(info->max_block, NBD_MAX_REQUEST), align)
+                      : NBD_UNTOLD_REQUEST;
     if (info->opt_block > align) {
         l->opt_transfer = info->opt_block;
     }

@@ -3,7 +3,8 @@
 /*
  * Payload buffers of one connection. Sizes are rounded up to a power of two;
  * each class up to 1 MiB keeps a few free buffers, so that a steady load
- * allocates nothing. Larger ones come and go. One loop.
+ * allocates nothing. Larger ones come and go, and all together keep no more than
+ * KEEP_ALL. One loop.
  */
 
 #include "nbd/server-internal.h"
@@ -12,6 +13,7 @@
 #define CLASS_MAX_BITS 20           /* 1 MiB */
 #define CLASSES (CLASS_MAX_BITS - CLASS_MIN_BITS + 1)
 #define KEEP_BYTES (1u << 21)       /* of one class */
+#define KEEP_ALL (1u << 22)
 #define BUF_ALIGN 4096
 
 typedef struct FreeBuf {
@@ -21,6 +23,7 @@ typedef struct FreeBuf {
 struct NbdBufPool {
     FreeBuf *first[CLASSES];
     unsigned count[CLASSES];
+    size_t kept;
 };
 
 static int class_of(size_t len)
@@ -65,23 +68,27 @@ void *nbd_bufpool_get(NbdBufPool *pool, size_t len)
     }
     pool->first[class] = buf->next;
     pool->count[class]--;
+    pool->kept -= (size_t)1 << (class + CLASS_MIN_BITS);
     return buf;
 }
 
 void nbd_bufpool_put(NbdBufPool *pool, void *data, size_t len)
 {
     int class = class_of(len);
+    size_t size = (size_t)1 << (class + CLASS_MIN_BITS);
     FreeBuf *buf = data;
 
     if (!buf) {
         return;
     }
     if (class >= CLASSES ||
-        pool->count[class] >= KEEP_BYTES >> (class + CLASS_MIN_BITS)) {
+        pool->count[class] >= KEEP_BYTES / size ||
+        pool->kept + size > KEEP_ALL) {
         aligned_free(buf);
         return;
     }
     buf->next = pool->first[class];
     pool->first[class] = buf;
     pool->count[class]++;
+    pool->kept += size;
 }

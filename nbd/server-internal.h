@@ -133,7 +133,8 @@ bool nbd_context_matches(const NbdContext *ctx, const char *query,
 
 /* ---- connections ---- */
 
-#define NBD_MAX_REQUESTS 16     /* in flight, of one connection */
+/* What the requests in flight of one connection may take in payloads. */
+#define NBD_MAX_MEMORY NBD_MAX_PAYLOAD
 
 struct NbdConn {
     /* main loop */
@@ -159,6 +160,8 @@ struct NbdConn {
     bool reader_waits;          /* the reader waits for in_flight to fall */
     bool failed;                /* the stream is no use any more */
     unsigned in_flight;
+    size_t memory;              /* what they may take, see NbdReq.memory */
+    bool memory_waits;          /* the reader waits for some of it */
     uint8_t *rx;                /* received, not parsed: [rx_pos, rx_end) */
     size_t rx_pos, rx_end;
     NbdReq *tx_first, **tx_last;    /* replies that are ready */
@@ -194,6 +197,7 @@ struct NbdReq {
     NbdRequestHeader h;
     void *buf;                  /* payload of a write, data of a read */
     size_t buf_len;
+    size_t memory;              /* claimed before it is carried out */
     /* The reply: headers and small payloads in @head, big ones by reference. */
     uint8_t small[64];
     uint8_t *head;              /* == small or allocated */
@@ -215,6 +219,8 @@ void nbd_status_reply(Co *co, NbdReq *req);
  * was not selected, or twice.
  */
 int nbd_status_take_payload(NbdReq *req);
+/* What an answer may take, in bytes. */
+size_t nbd_status_memory(const NbdReq *req);
 
 /* A successful reply without payload, or an error (positive errno). */
 void nbd_reply_status(NbdReq *req, int err);
@@ -238,8 +244,8 @@ void nbd_reply_send(Co *co, NbdReq *req);
 NbdReq *nbd_req_new(NbdConn *conn);
 void nbd_req_free(NbdReq *req);
 
-/* nbd/bufpool.c: payload buffers, reused by size class, aligned for O_DIRECT.
- * NULL if memory is short. */
+/* nbd/bufpool.c: payload buffers, reused by size class, aligned for O_DIRECT; no more
+ * than 4 MiB are kept. NULL if memory is short. */
 typedef struct NbdBufPool NbdBufPool;
 NbdBufPool *nbd_bufpool_new(void);
 void nbd_bufpool_free(NbdBufPool *pool);

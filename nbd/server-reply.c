@@ -256,6 +256,7 @@ NbdReq *nbd_req_new(NbdConn *conn)
     req->reply_len = 0;
     req->iov_size = ARRAY_SIZE(req->small_iov);
     req->owned = NULL;
+    req->memory = 0;
     conn->in_flight++;
     return req;
 }
@@ -275,9 +276,10 @@ void nbd_req_free(NbdReq *req)
     req->next = conn->free_reqs;
     conn->free_reqs = req;
     conn->in_flight--;
+    conn->memory -= req->memory;
     /* While a sender is at work it wakes the reader at its end, too: only the
-     * one who waits for a free slot is in a hurry. */
-    if (!conn->sending) {
+     * one who waits for what has become free is in a hurry. */
+    if (!conn->sending || (conn->memory_waits && req->memory)) {
         wake_reader(conn);
     }
 }

@@ -6,8 +6,8 @@
  * One reader coroutine a connection fills a large buffer with one receive and
  * parses as many requests as it holds; each runs in a coroutine of its own. A
  * payload that reaches past the buffer is received straight into the request's
- * own memory. At most NBD_MAX_REQUESTS are in flight; then the reader waits,
- * which in turn stops the client.
+ * own memory. While as many are in flight as are allowed, or while they may take
+ * NBD_MAX_MEMORY, the reader waits, which in turn stops the client.
  *
  * Requests are checked here, where they enter: below, the block layer asserts.
  * The connection follows its export to another loop between two requests.
@@ -291,6 +291,35 @@ static bool has_payload(const NbdConn *conn, const NbdRequestHeader *h)
            (conn->extended && (h->flags & NBD_CMD_FLAG_PAYLOAD_LEN));
 }
 
+/* Before @len bytes more are taken for @req: waits until others have given back
+ * what goes beyond the limit. One request alone may take what it needs. */
+static void claim_memory(Co *co, NbdConn *conn, NbdReq *req, size_t len)
+{
+    while (conn->memory > req->memory &&
+           conn->memory + len > NBD_MAX_MEMORY && !conn->failed) {
+        conn->memory_waits = true;
+        reader_wait(co, conn);
+        conn->memory_waits = false;
+    }
+    req->memory += len;
+    conn->memory += len;
+}
+
+/* What a request without payload takes to be answered. */
+static size_t reply_memory(const NbdReq *req)
+{
+    switch (req->h.type) {
+    case NBD_CMD_READ:
+        return req->h.len;
+    case NBD_CMD_CACHE:
+        return MIN(req->h.len, CACHE_CHUNK);
+    case NBD_CMD_BLOCK_STATUS:
+        return nbd_status_memory(req);
+    default:
+        return 0;
+    }
+}
+
 /* Receives the payload; a positive errno if it had to be thrown away, -1 if
  * the stream is no use any more. */
 static int request_payload(Co *co, NbdConn *conn, NbdReq *req, int err)
@@ -299,6 +328,7 @@ static int request_payload(Co *co, NbdConn *conn, NbdReq *req, int err)
         return -1;
     }
     if (!err && req->h.len) {
+        claim_memory(co, conn, req, req->h.len);
         req->buf_len = req->h.len;
         req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
         err = req->buf ? 0 : ENOMEM;
@@ -344,6 +374,7 @@ static bool request_next(Co *co, NbdConn *conn)
         nbd_reply_error(req, err, g_steal_pointer(&msg));
         nbd_reply_queue(req);
     } else {
+        claim_memory(co, conn, req, reply_memory(req));
         co_spawn(conn->loop, request_run, req);
     }
     return true;
@@ -361,7 +392,7 @@ void nbd_transmission(Co *co, NbdConn *conn)
 
     do {
         conn_follow_export(co, conn);
-        while (conn->in_flight >= NBD_MAX_REQUESTS) {
+        while (conn->in_flight >= conn->server->set.max_requests) {
             reader_wait(co, conn);
         }
     } while (!conn->failed && request_next(co, conn));

@@ -8,6 +8,7 @@
 #include "nbd/server-internal.h"
 
 #define STATUS_MAX_EXTENTS (MiB / 8)
+#define STATUS_LEAST 512        /* most extents are no shorter */
 
 /* One chunk: context id, then the extents in wire order. */
 static void reply_status_chunk(NbdReq *req, const NbdExtents *e, bool done,
@@ -34,6 +35,15 @@ static void reply_status_chunk(NbdReq *req, const NbdExtents *e, bool done,
                                    : NBD_REPLY_TYPE_BLOCK_STATUS,
                     head, ext ? 8 : 4, *at, p - *at);
     *at = p;
+}
+
+size_t nbd_status_memory(const NbdReq *req)
+{
+    uint64_t most = req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 :
+                    MIN(req->h.len / STATUS_LEAST + 1, STATUS_MAX_EXTENTS);
+
+    /* As they are collected, and as they are sent. */
+    return most * 2 * sizeof(NbdExtent) * req->conn->contexts->len;
 }
 
 static void free_extents(void *opaque)

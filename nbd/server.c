@@ -201,6 +201,8 @@ NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings)
     g_assert(!nbd_server_find(id));
     server->id = g_strdup(id);
     server->set = *settings;
+    server->set.max_requests = settings->max_requests ? settings->max_requests
+                                                      : NBD_DEFAULT_REQUESTS;
     server->set.tls = settings->tls ? tls_creds_ref(settings->tls) : NULL;
     server->set.tls_authz = server->authz = g_strdup(settings->tls_authz);
     server->exports = g_ptr_array_new();

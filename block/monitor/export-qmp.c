@@ -23,6 +23,8 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
                                  : DEFAULT_HANDSHAKE_SECONDS,
         .max_connections = opts->has_max_connections
                            ? opts->max_connections : DEFAULT_MAX_CONNECTIONS,
+        .max_requests = opts->has_max_requests ? opts->max_requests
+                                               : NBD_DEFAULT_REQUESTS,
     };
 
     if (nbd_server_find(id)) {
@@ -31,6 +33,11 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
         } else {
             error_setg(errp, "NBD server already running");
         }
+        return false;
+    }
+    if (set.max_requests < 1 || set.max_requests > NBD_MOST_REQUESTS) {
+        error_setg(errp, "Parameter 'max-requests' expects a value between 1 "
+                   "and %d", NBD_MOST_REQUESTS);
         return false;
     }
     if (opts->tls_authz && !opts->tls_creds) {

@@ -132,8 +132,8 @@ enum {
 };
 
 #define NBD_MAX_STRING_SIZE 4096    /* of a name or a description */
-/* The longest payload that the server takes, as QEMU's; it is advertised as the
- * maximum block size. */
-#define NBD_MAX_PAYLOAD (32 * MiB)
+/* The longest payload that the server takes; it is advertised as the maximum block
+ * size. QEMU's is half of it, and what a client may send who was not told. */
+#define NBD_MAX_PAYLOAD (64 * MiB)
 
 #endif

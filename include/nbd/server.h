@@ -15,6 +15,7 @@ typedef struct NbdServer NbdServer;
 typedef struct NbdServerSettings {
     int handshake_max_seconds;      /* 0: no limit */
     unsigned max_connections;       /* 0: no limit */
+    unsigned max_requests;          /* in flight of a connection; 0: default */
     TlsCreds *tls;                  /* every client has to use it; NULL: none
                                      * can. The server takes a reference */
     const char *tls_authz;          /* who may come in (util/authz.h); NULL */
@@ -44,6 +45,9 @@ NbdServerInfo *nbd_server_info(NbdServer *server);
 /* No new connections are accepted from now on. */
 void nbd_server_stop_listening(NbdServer *server);
 unsigned nbd_server_connections(const NbdServer *server);
+
+#define NBD_DEFAULT_REQUESTS 16
+#define NBD_MOST_REQUESTS 1024
 
 /* What qemu-nbd and `nbd-server-start` call theirs. */
 #define NBD_SERVER_DEFAULT "default"

@@ -9,12 +9,13 @@
 
 #include <getopt.h>
 
+#include "nbd/server.h"
 #include "util/bytes.h"
 
 enum {
     OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_DETECT_ZEROES, OPT_OBJECT,
     OPT_TLS_CREDS, OPT_TLS_AUTHZ, OPT_TLS_HOSTNAME, OPT_IMAGE_OPTS, OPT_FORK, OPT_PID_FILE,
-    OPT_SELINUX,
+    OPT_SELINUX, OPT_MAX_REQUESTS,
 };
 
 static const char short_options[] = "hVb:o:p:k:e:f:tl:x:D:snrvLAB:c:dT:";
@@ -26,6 +27,7 @@ static const struct option long_options[] = {
     { "bind", required_argument, NULL, 'b' },
     { "socket", required_argument, NULL, 'k' },
     { "shared", required_argument, NULL, 'e' },
+    { "max-requests", required_argument, NULL, OPT_MAX_REQUESTS },
     { "persistent", no_argument, NULL, 't' },
     { "verbose", no_argument, NULL, 'v' },
     { "export-name", required_argument, NULL, 'x' },
@@ -70,6 +72,7 @@ static const char help_text[] =
 "  -b, --bind=IFACE          the address to bind to (0.0.0.0)\n"
 "  -k, --socket=PATH         a Unix socket instead\n"
 "  -e, --shared=NUM          clients at a time (1); 0 for any number\n"
+"  --max-requests=NUM        requests of each at a time (16); up to 1024\n"
 "  -t, --persistent          go on when the last client has left\n"
 "  -v, --verbose             say more\n"
 "  -x, --export-name=NAME    the name of the export (empty)\n"
@@ -159,6 +162,17 @@ static void set_shared(NbdArgs *a, const char *text)
     a->shared = n;
 }
 
+static void set_max_requests(NbdArgs *a, const char *text)
+{
+    char *end;
+    long n = strtol(text, &end, 0);
+
+    if (end == text || *end || n < 1 || n > NBD_MOST_REQUESTS) {
+        die("Invalid number of requests '%s'", text);
+    }
+    a->max_requests = n;
+}
+
 static void set_offset(NbdArgs *a, const char *text)
 {
     char *end;
@@ -241,6 +255,9 @@ static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
         break;
     case 'e':
         set_shared(a, value);
+        break;
+    case OPT_MAX_REQUESTS:
+        set_max_requests(a, value);
         break;
     case 'x':
         a->export_name = value;

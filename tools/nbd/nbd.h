@@ -13,6 +13,7 @@ typedef struct NbdArgs {
     /* connection */
     const char *port, *bind, *socket;
     int shared;                 /* clients at a time; 0: any number */
+    int max_requests;           /* of each, at the same time; 0: default */
     bool persistent, verbose, fork, list;
     const char *connect;        /* the kernel's device */
     const char *export_name, *description, *pid_file;

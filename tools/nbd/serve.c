@@ -222,6 +222,7 @@ static NbdServer *start_server(Co *co, const NbdArgs *args, Serving *s,
     NbdServerSettings set = {
         .handshake_max_seconds = 10,
         .max_connections = args->shared,
+        .max_requests = args->max_requests,
         .connection_gone = connection_gone,
         .opaque = s,
     };
