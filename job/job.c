@@ -14,6 +14,8 @@
 #include "util/id.h"
 
 static Job *jobs;                   /* newest first */
+static unsigned releases;           /* coroutines that give nodes back */
+static CoQueue released;            /* waits until there are none */
 
 /* ---- making ---- */
 
@@ -102,6 +104,10 @@ static void nodes_release(Co *co, void *opaque)
     }
     control_unlock(co);
     g_ptr_array_free(nodes, true);
+    co_move(co, loop_main());
+    if (--releases == 0) {
+        co_queue_wake_all(&released);
+    }
 }
 
 /* The references go once the control lock is free. */
@@ -112,6 +118,7 @@ void job_unblock_nodes(Job *job)
         node->busy--;
     }
     if (job->nodes->len) {
+        releases++;
         co_spawn(loop_main(), nodes_release, g_steal_pointer(&job->nodes));
         job->nodes = g_ptr_array_new();
     }
@@ -355,6 +362,10 @@ int job_wait(Co *co, Job *job, Error **errp)
     control_unlock(co);
     while (!job_is_over(job)) {
         co_queue_wait(co, &job->concluded);
+    }
+    /* A program that ends now would leave images unclosed. */
+    while (releases) {
+        co_queue_wait(co, &released);
     }
     control_lock(co);
     ret = job->ret;
