@@ -185,7 +185,7 @@ static bool reopen_may_change(const BlockDriver *drv, const char *key)
 {
     static const char *const common[] = {
         "read-only", "auto-read-only", "cache", "discard", "detect-zeroes",
-        "force-share", "active", NULL,
+        "force-share", "active", "owner", NULL,
     };
     const char *const *own = drv->reopen ? drv->reopen->options : NULL;
 

@@ -380,11 +380,21 @@ int job_wait(Co *co, Job *job, Error **errp)
     return ret;
 }
 
-void job_cancel_all(Co *co)
+static Job *newest_of(bool any, OwnerId owner)
 {
     Job *job = jobs;
 
-    while (job) {
+    while (job && !any && job->owner != owner) {
+        job = job->next;
+    }
+    return job;
+}
+
+static void cancel_jobs(Co *co, bool any, OwnerId owner)
+{
+    Job *job;
+
+    while ((job = newest_of(any, owner))) {
         if (job_is_over(job)) {
             job_dismiss(job);
         } else {
@@ -392,6 +402,15 @@ void job_cancel_all(Co *co)
             job_cancel(co, job, true);
             job_wait(co, job, NULL);
         }
-        job = jobs;
     }
+}
+
+void job_cancel_all(Co *co)
+{
+    cancel_jobs(co, true, 0);
+}
+
+void job_cancel_owned(Co *co, OwnerId owner)
+{
+    cancel_jobs(co, false, owner);
 }

@@ -10,6 +10,7 @@
 #include "dispatch.h"
 
 #include "block/graph.h"
+#include "block/owner.h"
 #include "qapi/qapi-commands.h"
 
 Dispatch *dispatch_current;
@@ -118,11 +119,13 @@ static bool run(Co *co, Dispatch *d, const QmpCommand *cmd, Request *req,
 
     if (!req->is_oob) {
         control_lock(co);
+        owner_set_session(d->number);
     }
     dispatch_current = d;
     ok = cmd->marshal(co, req->args, ret, errp);
     co_move(co, loop_main());
     if (!req->is_oob) {
+        owner_set_session(0);
         control_unlock(co);
     }
     return ok;

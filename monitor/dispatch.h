@@ -11,6 +11,7 @@
 /* What a session has agreed on. */
 typedef struct Dispatch {
     bool negotiated;            /* qmp_capabilities has been carried out */
+    unsigned number;            /* of the session, from 1 */
     bool oob;                   /* ... and exec-oob was asked for */
 } Dispatch;
 

@@ -68,6 +68,11 @@ void monitor_request_quit(void)
     }
 }
 
+void monitor_on_session_end(void (*fn)(unsigned session))
+{
+    session_set_end(fn);
+}
+
 bool monitor_quit_requested(void)
 {
     return quit_requested;

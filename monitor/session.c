@@ -57,6 +57,8 @@ struct Session {
 
 static GQueue sessions;         /* of Session */
 static bool sessions_stopped;
+static unsigned session_count;
+static SessionEndFn *session_end;
 static CoSleep finish_sleep;    /* session_finish_all() */
 
 static void request_free(Request *req)
@@ -70,6 +72,9 @@ static void session_unref(Session *s)
 {
     if (--s->refs) {
         return;
+    }
+    if (session_end) {
+        session_end(s->dispatch.number);
     }
     g_queue_unlink(&sessions, &s->link);
     while (!g_queue_is_empty(&s->requests)) {
@@ -282,12 +287,18 @@ void session_start(Channel *ch, bool pretty, LoopFn *hung_up, void *opaque)
     s->hung_up = hung_up;
     s->opaque = opaque;
     s->refs = 3;
+    s->dispatch.number = ++session_count;
     s->link.data = s;
     g_queue_push_tail_link(&sessions, &s->link);
     session_send(s, greeting);
     co_spawn(loop_main(), session_reader, s);
     co_spawn(loop_main(), session_worker, s);
     co_spawn(loop_main(), session_writer, s);
+}
+
+void session_set_end(SessionEndFn *fn)
+{
+    session_end = fn;
 }
 
 void session_send_event(const json_t *event)

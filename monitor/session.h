@@ -16,6 +16,10 @@ typedef struct Session Session;
  */
 void session_start(Channel *ch, bool pretty, LoopFn *hung_up, void *opaque);
 
+/* Called with the number of each session that is over; NULL: nothing is. */
+typedef void SessionEndFn(unsigned session);
+void session_set_end(SessionEndFn *fn);
+
 /* To all who have negotiated. */
 void session_send_event(const json_t *event);
 

@@ -15,6 +15,7 @@
 #include "block/drivers.h"
 #include "block/export.h"
 #include "block/graph.h"
+#include "block/owner.h"
 #include "job/job.h"
 #include "monitor/monitor.h"
 #include "monitor/object.h"
@@ -106,6 +107,7 @@ static int storage_daemon(Co *co, int argc, char **argv)
     }
     block_init();
     nbd_export_init();
+    monitor_on_session_end(owner_session_ended);
     if (set_up(co, argc, argv, &status)) {
         if (background) {
             go_to_background();

@@ -287,29 +287,56 @@ bool export_delete(Co *co, const char *id, BlockExportRemoveMode mode,
     return true;
 }
 
-static bool any_of(BlockExportType type)
+/* Which exports are meant. */
+typedef struct ExportChoice {
+    BlockExportType type;           /* BLOCK_EXPORT_TYPE__MAX: any */
+    OwnerId owner;                  /* 0: anybody's */
+} ExportChoice;
+
+static bool is_meant(const BlockExport *exp, const ExportChoice *choice)
+{
+    return (choice->type == BLOCK_EXPORT_TYPE__MAX ||
+            exp->drv->type == choice->type) &&
+           (!choice->owner || exp->owner == choice->owner);
+}
+
+static bool any_of(const ExportChoice *choice)
 {
     for (BlockExport *exp = exports; exp; exp = exp->next) {
-        if (type == BLOCK_EXPORT_TYPE__MAX || exp->drv->type == type) {
+        if (is_meant(exp, choice)) {
             return true;
         }
     }
     return false;
 }
 
-void export_close_all(Co *co, BlockExportType type)
+static void close_exports(Co *co, const ExportChoice *choice)
 {
     BlockExport *next;
 
     for (BlockExport *exp = exports; exp; exp = next) {
         next = exp->next;
-        if (type == BLOCK_EXPORT_TYPE__MAX || exp->drv->type == type) {
+        if (is_meant(exp, choice)) {
             export_request_shutdown(exp);
         }
     }
     control_unlock(co);
-    while (any_of(type)) {
+    while (any_of(choice)) {
         co_queue_wait(co, &changed);
     }
     control_lock(co);
+}
+
+void export_close_all(Co *co, BlockExportType type)
+{
+    ExportChoice choice = { .type = type };
+
+    close_exports(co, &choice);
+}
+
+void export_close_owned(Co *co, OwnerId owner)
+{
+    ExportChoice choice = { BLOCK_EXPORT_TYPE__MAX, owner };
+
+    close_exports(co, &choice);
 }

@@ -11,6 +11,7 @@
 #include "block/io.h"
 #include "block/monitor.h"
 #include "block/open.h"
+#include "block/owner.h"
 #include "qapi/qapi-commands.h"
 #include "util/json.h"
 
@@ -42,12 +43,18 @@ static bool backup_begin(Co *co, const BackupCommon *arg, Node *source,
                          Node *target, JobTxn *jobs, Transaction *tran,
                          Error **errp)
 {
-    Job *job = backup_job_create(co, arg, source, target, jobs, errp);
     BackupAction *a;
+    OwnerId owner;
+    Job *job;
 
+    if (!owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
+        return false;
+    }
+    job = backup_job_create(co, arg, source, target, jobs, errp);
     if (!job) {
         return false;
     }
+    job->owner = owner;
     a = g_new0(BackupAction, 1);
     a->job = job;
     tran_add(tran, &action_ops, a);

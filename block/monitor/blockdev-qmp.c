@@ -14,6 +14,7 @@
 #include "block/info.h"
 #include "block/io.h"
 #include "block/open.h"
+#include "block/owner.h"
 #include "block/root.h"
 #include "qapi/qapi-commands.h"
 #include "util/iothread.h"
@@ -22,10 +23,14 @@
 
 bool qmp_blockdev_add(Co *co, BlockdevOptions *arg, Error **errp)
 {
+    OwnerId owner;
     Node *node;
 
     if (!arg->node_name) {
         error_setg(errp, "'node-name' must be specified for the root node");
+        return false;
+    }
+    if (!owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
     node = open_options(co, BlockdevOptions_clone(arg), errp);
@@ -33,6 +38,7 @@ bool qmp_blockdev_add(Co *co, BlockdevOptions *arg, Error **errp)
         return false;
     }
     node->named_by_user = true;
+    node->owner = owner;
     return true;
 }
 

@@ -10,6 +10,7 @@
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/mirror.h"
+#include "block/owner.h"
 #include "block/snapshot-delete.h"
 #include "block/stream.h"
 #include "qapi/qapi-commands.h"
@@ -19,6 +20,16 @@ static JobFlags job_flags(bool has_finalize, bool finalize, bool has_dismiss,
 {
     return (has_finalize && !finalize ? JOB_MANUAL_FINALIZE : JOB_DEFAULT) |
            (has_dismiss && !dismiss ? JOB_MANUAL_DISMISS : JOB_DEFAULT);
+}
+
+/* NULL: it could not be made. */
+static bool start_job(Job *job, OwnerId owner)
+{
+    if (job) {
+        job->owner = owner;
+        job_start(job);
+    }
+    return job;
 }
 
 static Node *find_device(const char *name, Error **errp)
@@ -153,9 +164,11 @@ bool qmp_block_commit(Co *co, BlockCommit *arg, Error **errp)
 {
     Node *device = find_device(arg->device, errp);
     Node *top, *base;
+    OwnerId owner;
     Job *job;
 
-    if (!device || !commit_check_names(arg, errp)) {
+    if (!device || !commit_check_names(arg, errp) ||
+        !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
     top = commit_find_top(arg, device, errp);
@@ -170,10 +183,7 @@ bool qmp_block_commit(Co *co, BlockCommit *arg, Error **errp)
     job = top == device || node_skip_filters(device) == node_skip_filters(top)
           ? commit_active(co, arg, device, base, errp)
           : commit_layers(co, arg, device, top, base, errp);
-    if (job) {
-        job_start(job);
-    }
-    return job;
+    return start_job(job, owner);
 }
 
 /* ---- block-stream ---- */
@@ -282,9 +292,11 @@ bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
 {
     StreamOptions opts = stream_options(arg);
     Node *device, *bottom = NULL;
+    OwnerId owner;
     Job *job;
 
-    if (!stream_check_names(arg, errp)) {
+    if (!stream_check_names(arg, errp) ||
+        !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
     device = node_lookup(arg->device, errp);
@@ -309,10 +321,7 @@ bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
     }
     job = stream_job_create(co, &opts, node_skip_filters(device), bottom,
                             errp);
-    if (job) {
-        job_start(job);
-    }
-    return job;
+    return start_job(job, owner);
 }
 
 /* ---- block-snapshot-delete ---- */
@@ -334,9 +343,11 @@ bool qmp_block_snapshot_delete(Co *co, BlockSnapshotDelete *arg, Error **errp)
     };
     Node *top = node_lookup(arg->top, errp);
     Node *base = top ? find_layer(top, arg->base, errp) : NULL;
+    OwnerId owner;
     Job *job;
 
-    if (!base) {
+    if (!base ||
+        !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
     top = node_skip_filters(top);
@@ -349,10 +360,7 @@ bool qmp_block_snapshot_delete(Co *co, BlockSnapshotDelete *arg, Error **errp)
         return false;
     }
     job = snapshot_delete_create(co, &opts, top, base, errp);
-    if (job) {
-        job_start(job);
-    }
-    return job;
+    return start_job(job, owner);
 }
 
 /* ---- change-backing-file ---- */

@@ -3,6 +3,7 @@
 /* nbd-server-*, block-export-*, query-block-exports. */
 
 #include "block/graph.h"
+#include "block/owner.h"
 #include "nbd/address.h"
 #include "nbd/server.h"
 #include "qapi/qapi-commands.h"
@@ -91,7 +92,17 @@ bool qmp_query_nbd_servers(Co *co, NbdServerInfoList **ret, Error **errp)
 
 bool qmp_block_export_add(Co *co, BlockExportOptions *arg, Error **errp)
 {
-    return export_add(co, arg, errp) != NULL;
+    BlockExport *exp;
+    OwnerId owner;
+
+    if (!owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
+        return false;
+    }
+    exp = export_add(co, arg, errp);
+    if (exp) {
+        exp->owner = owner;
+    }
+    return exp;
 }
 
 static BlockExportInfo *export_info(Co *co, BlockExport *exp)

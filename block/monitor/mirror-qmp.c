@@ -5,6 +5,7 @@
 #include "block/chain.h"
 #include "block/graph.h"
 #include "block/mirror.h"
+#include "block/owner.h"
 #include "qapi/qapi-commands.h"
 
 #define GRANULARITY_MIN 512
@@ -116,9 +117,11 @@ bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
     Node *source = node_lookup(arg->device, errp);
     Node *target;
     MirrorOptions opts;
+    OwnerId owner;
     Job *job;
 
-    if (!source || !chain_check_root(source, errp)) {
+    if (!source || !chain_check_root(source, errp) ||
+        !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
     target = node_lookup(arg->target, errp);
@@ -128,6 +131,7 @@ bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
     opts = options_of(arg, source);
     job = mirror_job_create(co, &opts, source, target, errp);
     if (job) {
+        job->owner = owner;
         job_start(job);
     }
     return job;

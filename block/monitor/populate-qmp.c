@@ -3,6 +3,7 @@
 /* block-dirty-bitmap-populate, alone and as a transaction's action. */
 
 #include "block/monitor.h"
+#include "block/owner.h"
 #include "block/populate.h"
 #include "qapi/qapi-commands.h"
 
@@ -24,11 +25,17 @@ static const TransactionOps action_ops = {
 bool populate_action(Co *co, const BlockDirtyBitmapPopulate *arg,
                      JobTxn *jobs, Transaction *tran, Error **errp)
 {
-    Job *job = populate_job_create(co, arg, jobs, errp);
+    OwnerId owner;
+    Job *job;
 
+    if (!owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
+        return false;
+    }
+    job = populate_job_create(co, arg, jobs, errp);
     if (!job) {
         return false;
     }
+    job->owner = owner;
     tran_add(tran, &action_ops, job);
     return true;
 }

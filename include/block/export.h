@@ -34,6 +34,7 @@ struct BlockExport {
     char *id;
     int refs;                   /* main loop; 1 is the user's, others clients' */
     bool user_owned;            /* block-export-del has not been called */
+    OwnerId owner;
     bool writable;
     bool fixed_iothread;        /* the graph may not leave its loop */
     Root *root;
@@ -59,5 +60,7 @@ bool export_delete(Co *co, const char *id, BlockExportRemoveMode mode,
 /* All of a type (BLOCK_EXPORT_TYPE__MAX: every one): asks them to end and
  * suspends until they have; releases the control lock meanwhile. */
 void export_close_all(Co *co, BlockExportType type);
+/* All that belong to @owner, likewise. */
+void export_close_owned(Co *co, OwnerId owner);
 
 #endif

@@ -33,6 +33,7 @@ struct Edge {
 struct Node {
     char *name;             /* unique; "#block123" if nobody gave one */
     bool named_by_user;     /* blockdev-add: listed, and deleted by the user */
+    OwnerId owner;
     const BlockDriver *drv;
     void *state;            /* the driver's, drv->state_size bytes */
     Loop *loop;

@@ -20,6 +20,7 @@ typedef struct Edge Edge;
 typedef struct Root Root;
 typedef struct DirtyBitmap DirtyBitmap;
 typedef struct BlockDriverInfo BlockDriverInfo;
+typedef unsigned OwnerId;               /* see block/owner.h */
 
 /* The longest request that the core passes on in one piece. */
 #define BLOCK_MAX_REQUEST ((int64_t)INT_MAX / 4096 * 4096)

@@ -60,6 +60,7 @@ struct Job {
     /* The main loop's. */
     const JobDriver *drv;
     char *id;                           /* NULL: internal, unseen */
+    OwnerId owner;
     JobStatus status;
     bool auto_finalize, auto_dismiss;
     bool started;
@@ -132,6 +133,8 @@ BlockJobInfo *job_query_block(Job *job);        /* NULL for other jobs */
 int job_wait(Co *co, Job *job, Error **errp);
 /* Cancels every job and waits; releases the control lock meanwhile. */
 void job_cancel_all(Co *co);
+/* Those that belong to @owner, likewise. */
+void job_cancel_owned(Co *co, OwnerId owner);
 void job_ref(Job *job);
 void job_unref(Job *job);
 

@@ -12,6 +12,10 @@
 /* --monitor; "chardev \"x\" not found", "Device 'x' is in use". */
 bool monitor_add(const MonitorOptions *opts, Error **errp);
 
+/* @fn is called with the number of each session that has ended: the one that
+ * owner_set_session() (block/owner.h) was told while its commands ran. */
+void monitor_on_session_end(void (*fn)(unsigned session));
+
 /* Asks the program to end: `quit` or a signal. No command begins any more. */
 void monitor_request_quit(void);
 bool monitor_quit_requested(void);
