@@ -26,7 +26,7 @@ static int snapshots_check_number(Qcow2Check *c)
         fprintf(stderr, "Discarding %" PRIu32 " overhanging snapshots\n",
                 over);
         s->hdr.nb_snapshots = QCOW2_MAX_SNAPSHOTS;
-        c->res->corruptions_fixed++;
+        c->res->corruptions_fixed += over;
         c->snapshots_changed = true;
     }
     if (!qcow2_header_table_fits(s->cluster_size, s->hdr.snapshots_offset,
@@ -85,6 +85,10 @@ static int snapshots_read(Co *co, Qcow2Check *c, Qcow2SnapshotReader *reader,
         Qcow2Snapshot *sn = &s->snapshots[i];
 
         r = qcow2_snapshot_reader_next(co, reader, sn);
+        if (r == -EFBIG && sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
+            r = snapshots_check_extra(c, i, sn);
+            return r < 0 ? r : snapshots_cut(c, i, nb);
+        }
         if (r == -EFBIG) {
             return snapshots_cut(c, i, nb);
         }
@@ -356,21 +360,22 @@ static void reftable_check_entry(Qcow2Check *c, int64_t i)
     c->rebuild = true;
 }
 
-void qcow2_check_reftable(Qcow2Check *c)
+bool qcow2_check_reftable(Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-
-    c->reftable_outside = !qcow2_check_refer(
+    bool inside = qcow2_check_refer(
         c, s->hdr.reftable_offset,
         (int64_t)s->hdr.reftable_clusters << s->cluster_bits);
-    c->rebuild |= c->reftable_outside;
+
+    c->rebuild |= !inside;
+    return inside;
 }
 
 void qcow2_check_refblocks(Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
 
-    for (int64_t i = 0; i < s->reftable_size && !c->reftable_outside; i++) {
+    for (int64_t i = 0; i < s->reftable_size; i++) {
         reftable_check_entry(c, i);
     }
 }

@@ -17,7 +17,7 @@ struct TableWalk {
     Qcow2Check *c;
     uint64_t *l1;               /* host order, @size entries */
     uint32_t size;
-    bool l1_changed;
+    uint32_t l1_from, l1_to;    /* entries that were mended */
     /* What is done at each entry that is not 0, and with its table. */
     void (*entry)(Co *co, TableWalk *w, uint32_t index);
     void (*table)(Co *co, TableWalk *w);
@@ -383,7 +383,8 @@ static void copied_l1_entry(Co *co, TableWalk *w, uint32_t index)
     if (w->mend) {
         w->l1[index] = count == 1 ? entry | QCOW2_COPIED
                                   : entry & ~QCOW2_COPIED;
-        w->l1_changed = true;
+        w->l1_from = w->l1_to ? w->l1_from : index;
+        w->l1_to = index + 1;
     }
 }
 
@@ -405,9 +406,10 @@ int qcow2_check_copied(Co *co, Qcow2Check *c)
     if (r >= 0) {
         r = walk_l1(co, &w);
     }
-    if (r >= 0 && w.l1_changed) {
+    if (r >= 0 && w.l1_to) {
         r = qcow2_write_table(co, c->node, QCOW2_OL_ACTIVE_L1,
-                              s->hdr.l1_offset, s->hdr.l1_size, l1);
+                              s->hdr.l1_offset + w.l1_from * 8,
+                              w.l1_to - w.l1_from, l1 + w.l1_from);
     }
     return r;
 }

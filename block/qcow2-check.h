@@ -34,7 +34,6 @@ typedef struct Qcow2Check {
     bool lost;                  /* a table can't be read: what seems to be
                                  * leaked may be in use */
     bool rebuild;               /* refcounts can't be mended in place */
-    bool reftable_outside;
     bool snapshots_changed;     /* the table has to be written */
     int64_t highest;            /* cluster in use */
 } Qcow2Check;
@@ -72,8 +71,8 @@ int qcow2_check_snapshots(Co *co, Qcow2Check *c);
 int qcow2_check_bitmaps(Co *co, Qcow2Check *c);
 /* Drops what is damaged from the bitmap directory, in place. */
 int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c);
-/* The refcount table, then, unless it lies outside, the blocks it leads to. */
-void qcow2_check_reftable(Qcow2Check *c);
+/* The refcount table; false if it does not lie in the file. The blocks. */
+bool qcow2_check_reftable(Qcow2Check *c);
 void qcow2_check_refblocks(Qcow2Check *c);
 
 /* Everything but the refcount structures. */

@@ -123,9 +123,11 @@ int qcow2_snapshot_reader_next(Co *co, Qcow2SnapshotReader *r,
     if (err < 0) {
         return err;
     }
+    ret->extra_size = lens.extra;
     kept = lens.entry - MAX(lens.extra, QCOW2_MAX_SNAPSHOT_EXTRA) +
            QCOW2_MAX_SNAPSHOT_EXTRA;
-    if (r->kept + kept > QCOW2_MAX_SNAPSHOTS_BYTES) {
+    if (r->kept + kept > QCOW2_MAX_SNAPSHOTS_BYTES ||
+        r->off + lens.entry > INT32_MAX) {
         return -EFBIG;
     }
     if (lens.extra > QCOW2_MAX_SNAPSHOT_EXTRA) {
@@ -158,11 +160,11 @@ static bool load_one(Co *co, Qcow2SnapshotReader *r, unsigned i,
 {
     int ret = qcow2_snapshot_reader_next(co, r, sn);
 
-    if (ret == -EFBIG) {
+    if (ret == -EFBIG && sn->extra_size <= QCOW2_MAX_SNAPSHOT_EXTRA) {
         error_setg(errp, "Snapshot table is too big");
         return false;
     }
-    if (ret >= 0 && sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
+    if (ret == -EFBIG || sn->extra_size > QCOW2_MAX_SNAPSHOT_EXTRA) {
         error_setg(errp, "Too much extra metadata in snapshot table entry %u",
                    i);
         error_append_hint(errp, "You can force-remove this extra metadata "

@@ -20,7 +20,7 @@ typedef struct Qcow2SnapshotReader Qcow2SnapshotReader;
  * Reads the table entry by entry. next: 1 and *@ret (to be cleared by the
  * caller), or -errno; -EFBIG if the table would be longer than the limit, not
  * counting too much extra data, which is left out; @ret->extra_size says how
- * long it is.
+ * long it is, then as well; or longer than 2 GiB with all of it.
  */
 Qcow2SnapshotReader *qcow2_snapshot_reader_new(Node *node);
 int qcow2_snapshot_reader_next(Co *co, Qcow2SnapshotReader *r,
