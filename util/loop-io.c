@@ -193,18 +193,27 @@ int co_accept(Co *co, int fd)
     return ret;
 }
 
+/* A poll may be woken before a socket is connected or has failed: io_uring tells of
+ * room to write in a vsock that waits for its peer. */
 static int co_connect_finish(Co *co, int fd)
 {
-    int err = 0, ret = co_poll(co, fd, POLLOUT);
-    socklen_t len = sizeof(err);
+    for (;;) {
+        struct sockaddr_storage peer;
+        socklen_t peer_len = sizeof(peer);
+        int err = 0, ret = co_poll(co, fd, POLLOUT);
+        socklen_t len = sizeof(err);
 
-    if (ret < 0) {
-        return ret;
+        if (ret < 0) {
+            return ret;
+        }
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0) {
+            return -errno;
+        }
+        if (err || getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0) {
+            return -err;
+        }
+        co_sleep(co, CONNECT_RETRY_NS);
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0) {
-        return -errno;
-    }
-    return -err;
 }
 
 int co_connect(Co *co, int fd, const void *addr, unsigned addrlen)
