@@ -41,12 +41,12 @@ class Bitmap:
         self.inconsistent = self.removed = self.readonly = False
         self.stored_recording, self.stored_shift = recording, shift
 
-    def scaled(self, shift):
-        """Its bits for another granularity."""
+    def scaled(self, shift, size):
+        """Its bits below `size` for another granularity."""
+        bits, known = 0, self.bits & ((1 << Disk.nbits(size, self.shift)) - 1)
         if shift == self.shift:
-            return self.bits
-        bits = 0
-        for first, n in runs(self.bits):
+            return known
+        for first, n in runs(known):
             bits |= span(first << self.shift, n << self.shift, shift)
         return bits
 
@@ -248,7 +248,7 @@ class Disks:
             node, name = (data['node'], source) if isinstance(source, str) \
                 else (source['node'], source['name'])
             b = self.disks[node].usable(name, changes=False)
-            bits |= b.scaled(target.shift)
+            bits |= b.scaled(target.shift, d.size)
             # Nobody has seen what lies past the end of a shorter one.
             size = self.disks[node].size
             end = max(end, size, b.cut_end)
