@@ -13,7 +13,8 @@
  * the other. A write that is not done when a flush begins stands after it: what
  * is logged before a flush is what that flush has made durable. The super
  * block's count follows at every flush, after so many entries, and at the end:
- * it never counts what is not there.
+ * it never counts what is not there. A file that is made longer is logged as
+ * discarded there, which a replay may take for what it is: zeroes.
  */
 
 #include "block/drivers.h"
@@ -159,6 +160,26 @@ static int log_flush(Co *co, Node *node)
     }
     co_mutex_unlock(&s->lock);
     return ret;
+}
+
+static bool log_resize(Co *co, Node *node, int64_t length, bool exact,
+                       PreallocMode prealloc, ReqFlags flags, Error **errp)
+{
+    LogState *s = node->state;
+    int64_t old = ROUND_UP(node->file->child->length, s->sector);
+    int64_t new = ROUND_UP(length, s->sector);
+    int ret;
+
+    if (!io_resize(co, node->file, length, exact, prealloc, flags, errp)) {
+        return false;
+    }
+    node->length = node->file->child->length;
+    ret = new > old ? log_request(co, node, old, new - old, NULL, 0,
+                                  LOG_DISCARD) : 0;
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not log the new length");
+    }
+    return ret == 0;
 }
 
 /* ---- opening ---- */
@@ -313,6 +334,7 @@ const BlockDriver blklogwrites_driver = {
     .zero = log_zero,
     .discard = log_discard,
     .flush = log_flush,
+    .resize = log_resize,
     .limits = log_limits,
     .child_perms = log_child_perms,
 };
