@@ -14,6 +14,7 @@
  * flush promised, or something that was written to this very sector later.
  */
 #include "../unit/mem-driver.h"
+#include "../unit/test-dir.h"
 
 #include "block/open.h"
 #include "util/bytes.h"
@@ -582,20 +583,6 @@ static bool run_set(const OptionSet *set, const char *dir, uint32_t seed,
     return !t.failed;
 }
 
-static void remove_dir(const char *dir)
-{
-    GDir *d = g_dir_open(dir, 0, NULL);
-    const char *name;
-
-    while (d && (name = g_dir_read_name(d))) {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
-
-        unlink(path);
-    }
-    g_dir_close(d);
-    rmdir(dir);
-}
-
 int main(int argc, char **argv)
 {
     int seed = 0, ops = 400, crashes = 25, n = 0;
@@ -639,7 +626,7 @@ int main(int argc, char **argv)
         ok = ok && good;
     }
     if (ok) {
-        remove_dir(dir);
+        test_dir_remove(dir);
     } else {
         printf("# the last images are in %s\n", dir);
     }

@@ -13,6 +13,8 @@
  * written, mapped, resized, checked, repaired and closed. Built with sanitizers
  * the test is worth most.
  */
+#include "../unit/test-dir.h"
+
 #include "block/driver.h"
 #include "block/graph.h"
 #include "block/io.h"
@@ -322,20 +324,6 @@ static void on_alarm(int sig)
     abort();
 }
 
-static void remove_dir(const char *dir)
-{
-    GDir *d = g_dir_open(dir, 0, NULL);
-    const char *name;
-
-    while (d && (name = g_dir_read_name(d))) {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
-
-        unlink(path);
-    }
-    g_dir_close(d);
-    rmdir(dir);
-}
-
 int main(int argc, char **argv)
 {
     Test t = { .images = 200 };
@@ -381,7 +369,7 @@ int main(int argc, char **argv)
         g_free(sounds[i].data);
         g_array_unref(sounds[i].fields);
     }
-    remove_dir(dir);
+    test_dir_remove(dir);
     g_free(image);
     return 0;
 }

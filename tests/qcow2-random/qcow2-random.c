@@ -14,6 +14,8 @@
  * qemu-io writes to it a little. Any difference ends the test with the seed
  * that repeats it: the same operations, and with one worker in the same order.
  */
+#include "../unit/test-dir.h"
+
 #include "block/driver.h"
 #include "block/graph.h"
 #include "block/open.h"
@@ -644,22 +646,6 @@ static bool run_set(const OptionSet *set, const char *dir, uint32_t seed,
     return !t.failed;
 }
 
-static void remove_dir(const char *dir)
-{
-    GDir *d = g_dir_open(dir, 0, NULL);
-    const char *name;
-
-    while (d && (name = g_dir_read_name(d))) {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
-
-        unlink(path);
-    }
-    if (d) {
-        g_dir_close(d);
-    }
-    rmdir(dir);
-}
-
 int main(int argc, char **argv)
 {
     int seed = 0, rounds = 3, ops = 400, workers = 6, n = 0;
@@ -707,7 +693,7 @@ int main(int argc, char **argv)
         ok = ok && good;
     }
     if (ok || dir) {
-        remove_dir(tmp);
+        test_dir_remove(tmp);
     } else {
         printf("# images are in %s\n", tmp);
     }
