@@ -163,7 +163,8 @@ STEPS = {
     'peer': lambda: [iotests(f'peer {f}', [f'-{f}'])
                      for f in ('qcow2', 'raw', 'nbd')],
     'asan-unit': lambda: meson_suites('asan', 'sanitizers', [
-        '--suite', 'unit', '--suite', 'random'], SANITIZER_ENV),
+        '--suite', 'unit', '--suite', 'random', '--suite', 'fuzz'],
+        SANITIZER_ENV),
     # The loop's twin on epoll is proven here, too.
     'asan': lambda: [
         iotests('sanitizers epoll qcow2', ['-qcow2'], 'asan',
