@@ -12,6 +12,7 @@
  */
 
 #include "block/drivers.h"
+#include "block/info.h"
 #include "block/io.h"
 #include "block/open.h"
 #include "block/reopen.h"
@@ -259,9 +260,7 @@ static const ReopenOps raw_reopen_ops = {
 
 static int raw_info(Co *co, Node *node, BlockDriverInfo *ret)
 {
-    const Node *file = node->file->child;
-
-    return file->drv->info ? file->drv->info(co, node->file->child, ret) : 0;
+    return info_driver(co, node->file->child, ret);
 }
 
 /* Nothing in it says that it is raw. */
