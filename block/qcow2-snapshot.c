@@ -58,6 +58,12 @@ static SnapshotInfo *snapshot_info(const Qcow2Snapshot *sn)
     return info;
 }
 
+/* What lies in a data file has no refcounts that snapshots could share. */
+static bool snapshot_supported(Node *node)
+{
+    return !qcow2_state(node)->external_data;
+}
+
 static bool snapshot_list(Co *co, Node *node, SnapshotInfoList **ret,
                           Error **errp)
 {
@@ -183,9 +189,11 @@ static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
     int64_t off;
     int r = snapshot_begin(co, node);
 
-    if (r >= 0) {
-        r = qcow2_snapshot_update_copied(co, node, true);
+    if (r < 0) {
+        qcow2_snapshot_clear(sn);
+        return r;
     }
+    r = qcow2_snapshot_update_copied(co, node, true);
     if (r >= 0) {
         r = snapshot_sync(co, node);
     }
@@ -528,6 +536,7 @@ static bool snapshot_load(Co *co, Node *node, const char *id,
 }
 
 const SnapshotOps qcow2_snapshot_ops = {
+    .supported = snapshot_supported,
     .create = snapshot_create,
     .apply = snapshot_apply,
     .remove = snapshot_remove,

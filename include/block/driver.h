@@ -93,6 +93,8 @@ typedef struct ImageOps {
 } ImageOps;
 
 typedef struct SnapshotOps {
+    /* Whether this image, as it is, can hold any; NULL: always. */
+    bool (*supported)(Node *node);
     /* @icount: instructions of a machine so far; -1: unknown. */
     bool (*create)(Co *co, Node *node, const char *name, int64_t date_ns,
                    int64_t icount, Error **errp);

@@ -315,6 +315,13 @@ CASES = [
         'snapshot -U -l mid.qcow2', 'check mid.qcow2',
         'snapshot -c ' + 'y' * 30 + ' mid.qcow2', 'snapshot -l mid.qcow2')),
 
+    case('snapshots beside a data file',
+         'img create -q -f qcow2 -o data_file=df x.qcow2 1M',
+         'io -c "write -q 0 300k" -c "write -q -z 64k 64k" x.qcow2', *each(
+             'snapshot -c s x.qcow2', 'check x.qcow2', 'snapshot -l x.qcow2',
+             'snapshot -a s x.qcow2', 'snapshot -d s x.qcow2',
+             'check x.qcow2')),
+
     # ---- measure, dd, bench ----
     case('measure', *MAKE, *each(
         'measure --size 1G', 'measure --size 1G -O qcow2',
