@@ -18,6 +18,7 @@
 #include "block/file.h"
 
 #define FULL_CHUNK (64 * KiB)
+#define FIRST_BLOCK 4096
 
 /* ---- length ---- */
 
@@ -62,6 +63,19 @@ static bool file_prealloc_full(int fd, int64_t from, int64_t to, Error **errp)
     return true;
 }
 
+/* QEMU's files have their first block, so that reads with O_DIRECT can tell
+ * which alignment they need; people see it in `info` and `map`. A full disk is
+ * told by who writes data. */
+static void file_write_first_block(int fd, int64_t length)
+{
+    static const uint8_t zeroes[FIRST_BLOCK];
+    ssize_t n;
+
+    do {
+        n = pwrite(fd, zeroes, MIN(length, FIRST_BLOCK), 0);
+    } while (n < 0 && errno == EINTR);
+}
+
 static bool file_set_length(int fd, int64_t old, int64_t length,
                             PreallocMode prealloc, Error **errp)
 {
@@ -78,6 +92,9 @@ static bool file_set_length(int fd, int64_t old, int64_t length,
         if (ftruncate(fd, length) < 0) {
             error_setg_errno(errp, errno, "Could not resize file");
             return false;
+        }
+        if (old == 0 && length > 0) {
+            file_write_first_block(fd, length);
         }
         return true;
     default:
@@ -148,8 +165,8 @@ bool file_resize(Co *co, Node *node, int64_t length, bool exact,
                      .prealloc = prealloc };
     int64_t now;
 
-    s->data_start = s->data_end = 0;
     worker_run(co, file_resize_work, &r);
+    file_forget_all(s);
     now = file_caps_length(s->fd);
     if (now >= 0) {
         node->length = ROUND_UP(now, 512);

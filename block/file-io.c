@@ -90,6 +90,25 @@ static ssize_t file_pwritev(Co *co, FileState *s, const struct iovec *iov,
     return co_pwritev(co, s->fd, iov, niov, off, rwf);
 }
 
+/* ---- what is known of holes ---- */
+
+/* [off, off + len) is not what it was. Data stay true when they are written,
+ * a hole does when it is made again. */
+static void file_forget(FileState *s, int64_t off, int64_t len, bool written)
+{
+    s->writes += written;
+    if (G_UNLIKELY(s->known_data != written) && off < s->known_end &&
+        s->known_start < off + len) {
+        s->known_start = s->known_end = 0;
+    }
+}
+
+void file_forget_all(FileState *s)
+{
+    s->writes++;
+    s->known_start = s->known_end = 0;
+}
+
 /* ---- reading and writing ---- */
 
 /* Goes on where a short read stopped; @iov is consumed. */
@@ -208,6 +227,7 @@ int file_write(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
             ret = file_flush(co, node);
         }
     }
+    file_forget(s, off, len, true);
     return ret;
 }
 
@@ -233,14 +253,6 @@ int file_flush(Co *co, Node *node)
 }
 
 /* ---- zero and discard ---- */
-
-/* The range is not known to be data any more. */
-static void file_forget_data(FileState *s, int64_t off, int64_t len)
-{
-    if (off < s->data_end && s->data_start < off + len) {
-        s->data_start = s->data_end = 0;
-    }
-}
 
 /* fallocate, with -ENOTSUP for all that means it; then *@cap is forgotten. */
 static int file_fallocate(Co *co, FileState *s, int mode, int64_t off,
@@ -310,7 +322,7 @@ int file_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags)
     int mode = FALLOC_FL_ZERO_RANGE;
     int ret = -ENOTSUP;
 
-    file_forget_data(s, off, len);
+    file_forget(s, off, len, false);
     if ((flags & REQ_MAY_UNMAP) && inside) {
         ret = file_punch(co, s, off, len);
     }
@@ -330,7 +342,7 @@ int file_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags)
             ret = file_fallocate(co, s, 0, off, len, &s->caps.fallocate);
         }
     }
-    file_forget_data(s, off, len);
+    file_forget(s, off, len, false);
     return ret;
 }
 
@@ -343,9 +355,9 @@ int file_discard(Co *co, Node *node, int64_t off, int64_t len)
         ret = file_range_ioctl(co, s, BLKDISCARD, off, len,
                                &s->caps.blkdiscard);
     } else {
-        file_forget_data(s, off, len);
+        file_forget(s, off, len, false);
         ret = file_punch(co, s, off, len);
-        file_forget_data(s, off, len);
+        file_forget(s, off, len, false);
     }
     if (ret == 0) {
         node->discard_ok++;
@@ -394,6 +406,23 @@ static int64_t file_seek_work(void *opaque)
     return 0;
 }
 
+/* A worker waits for the disk; where there is none it is not worth the way. */
+static int file_seek_extent(Co *co, Node *node, FileSeek *k)
+{
+    FileState *s = node->state;
+    unsigned writes = s->writes;
+    int ret = s->caps.memory ? file_seek_work(k)
+                             : worker_run(co, file_seek_work, k);
+    bool alone = s->lock.fd >= 0 && !(s->lock.shared & PERM_WRITE);
+
+    if (ret == 0 && (k->is_data || (alone && writes == s->writes))) {
+        s->known_start = k->off;
+        s->known_end = k->end < 0 ? node->length : k->end;
+        s->known_data = k->is_data;
+    }
+    return ret;
+}
+
 /* The extent at @off as far as the file system knows. */
 static void file_seek(Co *co, Node *node, int64_t off, int64_t len,
                       Extent *ret)
@@ -402,18 +431,14 @@ static void file_seek(Co *co, Node *node, int64_t off, int64_t len,
     FileSeek k = { .fd = s->fd, .off = off };
     int64_t align = s->caps.request_alignment;
 
-    if (off >= s->data_start && off < s->data_end) {
-        ret->len = MIN(len, s->data_end - off);
-        return;
-    }
-    if (worker_run(co, file_seek_work, &k) < 0) {
+    if (off >= s->known_start && off < s->known_end) {
+        k.is_data = s->known_data;
+        k.end = s->known_end;
+    } else if (file_seek_extent(co, node, &k) < 0) {
         return;
     }
     if (k.is_data) {
-        k.end = ROUND_UP(k.end, align);
-        s->data_start = off;
-        s->data_end = k.end;
-        ret->len = MIN(len, k.end - off);
+        ret->len = MIN(len, ROUND_UP(k.end, align) - off);
     } else if (k.end < 0) {
         ret->flags = EXTENT_ZERO | EXTENT_OFFSET_VALID;
     } else if (ROUND_DOWN(k.end, align) > off) {
@@ -484,5 +509,6 @@ int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
         return -ENOTSUP;
     }
     ret = worker_run(co, file_copy_work, &c);
+    file_forget(to, dst_off, len, true);
     return file_unsupported(ret) ? -ENOTSUP : ret;
 }

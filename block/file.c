@@ -288,6 +288,7 @@ static void file_perm_commit(Co *co, void *opaque)
 
     file_take_next(p->s);
     file_lock_commit(&p->s->lock, p->perm, p->shared);
+    file_forget_all(p->s);
 }
 
 static void file_perm_abort(Co *co, void *opaque)

@@ -51,8 +51,12 @@ typedef struct FileState {
     /* Reads that were not in the page cache: so many in a row, and how many
      * more are not tried there. */
     unsigned cache_misses, cache_skip;
-    /* The last extent that was found to hold data. */
-    int64_t data_start, data_end;
+    /* The extent that was looked up last. A hole is remembered only while
+     * nobody else may write the file; `writes` counts what has been written,
+     * so that nothing is remembered that was true before. */
+    int64_t known_start, known_end;
+    bool known_data;
+    unsigned writes;
 } FileState;
 
 /* ---- file.c ---- */
@@ -97,6 +101,9 @@ int file_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
                 Extent *ret);
 int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
                     int64_t dst_off, int64_t len, ReqFlags flags);
+
+/* The file may hold something else from now on: for the status of holes. */
+void file_forget_all(FileState *s);
 
 /* ---- file-create.c ---- */
 

@@ -323,6 +323,67 @@ static void test_holes(void)
     mem_test_run(holes);
 }
 
+/* Another process writes into the file behind our back. */
+static void poke(const char *path, int64_t off)
+{
+    int fd = open(path, O_RDWR);
+
+    g_assert_cmpint(pwrite(fd, "x", 1, off), ==, 1);
+    close(fd);
+}
+
+static bool is_hole(Co *co, Root *root, int64_t off)
+{
+    Extent ext;
+
+    g_assert_cmpint(status_layer(co, root_node(root), true, off, 4 * KiB,
+                                 &ext), ==, 0);
+    return ext.flags & EXTENT_ZERO;
+}
+
+/* A hole is looked up once where the locks keep other writers out, and each
+ * time where they don't. */
+static void holes_remembered(Co *co, void *arg)
+{
+    g_autofree char *path = path_of("remembered");
+    Node *node;
+    Root *root;
+
+    for (int shared = 0; shared <= 1; shared++) {
+        make_file(path, 4 * MiB);
+        node = open_options(co, options_of("{\"driver\":\"file\",\"filename\":"
+                                           "\"%s\",\"locking\":\"on\"}", path),
+                            &error_abort);
+        root = root_open(co, node, "test", &mem_root_ops, NULL, RW | PERM_RESIZE,
+                         shared ? PERM_ALL : PERM_ALL & ~PERM_WRITE,
+                         &error_abort);
+        node_unref(co, node);
+        if (!is_hole(co, root, 0)) {
+            g_test_skip("the file system does not tell of holes");
+            root_free(co, root);
+            return;
+        }
+        poke(path, 2 * MiB);
+        g_assert_true(is_hole(co, root, 2 * MiB) == !shared);
+
+        /* Our own writes end it, and so does a new length. */
+        g_assert_cmpint(root_pwrite(co, root, MiB, 5, "hello", 0), ==, 0);
+        g_assert_false(is_hole(co, root, MiB));
+        g_assert_false(is_hole(co, root, 2 * MiB));
+        g_assert_true(is_hole(co, root, 3 * MiB));
+        poke(path, 3 * MiB);
+        g_assert_true(root_resize(co, root, 5 * MiB, true, PREALLOC_MODE_OFF,
+                                  0, &error_abort));
+        g_assert_false(is_hole(co, root, 3 * MiB));
+        root_free(co, root);
+    }
+}
+
+static void test_holes_remembered(void)
+{
+    mem_test_run(holes_remembered);
+}
+
 static void resizing(Co *co, void *arg)
 {
     g_autofree char *path = path_of("resize");
@@ -643,6 +704,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host-device/requests", test_device);
     g_test_add_func("/file/odd-length", test_odd_length);
     g_test_add_func("/file/holes", test_holes);
+    g_test_add_func("/file/holes-remembered", test_holes_remembered);
     g_test_add_func("/file/resize", test_resize);
     g_test_add_func("/file/create", test_create);
     g_test_add_func("/file/errors-in-qemus-words", test_errors);
