@@ -136,6 +136,9 @@ static void map_to_extent(const Qcow2State *s, const Qcow2Map *m, Extent *ret)
     case QCOW2_MAP_ZERO_HOST:
         ret->flags = EXTENT_ZERO | EXTENT_ALLOCATED | EXTENT_OFFSET_VALID;
         break;
+    case QCOW2_MAP_UNALLOCATED_HOST:
+        ret->flags = EXTENT_OFFSET_VALID;   /* QEMU tells of the place, too */
+        break;
     default:
         ret->flags = 0;
         break;
@@ -166,28 +169,46 @@ static bool extent_is_plain(const Extent *e)
 
 /*
  * Asking the file where it has holes takes a system call an extent. It pays
- * only where metadata were preallocated: the file is then much longer than
- * what it occupies. Found out once.
+ * only where metadata were preallocated: the image then uses more clusters
+ * than the file occupies, by a ninth and by two. It is the image that counts,
+ * so that nobody looks for holes in a data file beside it.
  */
+static bool find_holes(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    Node *file = node_skip_filters(node->file->child);
+    int64_t length, used, enough;
+    bool ret = true;
+    int r;
+
+    if (!file->drv->allocated_size) {
+        return true;
+    }
+    used = file->drv->allocated_size(co, file);
+    length = io_length(co, file);
+    if (used < 0 || length < 0) {
+        return true;
+    }
+    used >>= s->cluster_bits;
+    length = DIV_ROUND_UP(length, s->cluster_size);
+    enough = MAX(used * 10 / 9, used + 2);
+    if (length < enough) {
+        return false;
+    }
+    co_mutex_lock(co, &s->meta);
+    r = qcow2_refcount_has(co, node, length, enough, &ret);
+    co_mutex_unlock(&s->meta);
+    return r < 0 || ret;
+}
+
+/* Found out once. */
 static bool file_has_holes(Co *co, Node *node)
 {
     Qcow2State *s = qcow2_state(node);
-    Node *file = node_skip_filters(s->data->child);
-    int64_t length, used;
 
-    if (s->holes_checked) {
-        return s->has_holes;
-    }
-    s->holes_checked = true;
-    s->has_holes = true;
-    if (file->drv->allocated_size) {
-        used = file->drv->allocated_size(co, file);
-        length = io_length(co, file);
-        if (used >= 0 && length >= 0) {
-            used >>= s->cluster_bits;
-            length >>= s->cluster_bits;
-            s->has_holes = length > MAX(used * 10 / 9, used + 2);
-        }
+    if (!s->holes_checked) {
+        s->has_holes = find_holes(co, node);
+        s->holes_checked = true;
     }
     return s->has_holes;
 }

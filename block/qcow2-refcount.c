@@ -204,6 +204,30 @@ int qcow2_refcount_end(Co *co, Node *node, int64_t index, int64_t *ret)
     return 0;
 }
 
+int qcow2_refcount_has(Co *co, Node *node, int64_t end, int64_t enough,
+                       bool *ret)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t index = 0, n = 0;
+
+    while (index < end && n < enough) {
+        int64_t stop = MIN(slice_end(s, index), end);
+        Qcow2Table *t;
+        int r = slice_get(co, node, index, &t);
+
+        if (r < 0) {
+            return r;
+        }
+        for (; t && index < stop; index++) {
+            n += slice_load(s, t, index) != 0;
+        }
+        index = stop;
+        qcow2_cache_put(t);
+    }
+    *ret = n >= enough;
+    return 0;
+}
+
 /* ---- blocks ---- */
 
 static int block_fill_new(Co *co, Node *node, int64_t i, int64_t off,

@@ -34,6 +34,9 @@ int64_t qcow2_alloc_long_run(Co *co, Node *node, int64_t n);
 int qcow2_refcount_get(Co *co, Node *node, int64_t index, uint64_t *ret);
 /* Behind the last cluster before @index that is in use; 0 if none is. */
 int qcow2_refcount_end(Co *co, Node *node, int64_t index, int64_t *ret);
+/* Whether @enough clusters before @end are in use. */
+int qcow2_refcount_has(Co *co, Node *node, int64_t end, int64_t enough,
+                       bool *ret);
 /* One entry of a block of width 1 << order bits. */
 uint64_t qcow2_refcount_load(const void *block, int order, int64_t i);
 void qcow2_refcount_store(void *block, int order, int64_t i, uint64_t v);
