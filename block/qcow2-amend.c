@@ -297,7 +297,7 @@ static bool amend_complete_snapshots(Co *co, Node *node, Error **errp)
     }
     if (!complete) {
         co_mutex_lock(co, &s->meta);
-        r = qcow2_snapshots_write(co, node);
+        r = qcow2_snapshots_write(co, node, NULL);
         co_mutex_unlock(&s->meta);
     }
     if (r < 0) {

@@ -231,7 +231,7 @@ static int mend_snapshot_table(Co *co, Qcow2Check *c)
     qcow2_cache_drop_all(co, s->refblock_cache);
     s->free_cursor = 0;
     s->free_byte = 0;
-    r = qcow2_snapshots_write(co, c->node);
+    r = qcow2_snapshots_write(co, c->node, NULL);
     co_mutex_unlock(&s->meta);
     if (r >= 0) {
         r = qcow2_flush_metadata(co, c->node);

@@ -273,7 +273,7 @@ static int64_t snapshots_write_table(Co *co, Node *node, const uint8_t *buf,
     return off;
 }
 
-int qcow2_snapshots_write(Co *co, Node *node)
+int qcow2_snapshots_write(Co *co, Node *node, bool *unsure)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t old_off = s->hdr.snapshots_offset, old_len = s->snapshots_bytes;
@@ -294,6 +294,9 @@ int qcow2_snapshots_write(Co *co, Node *node)
     r = snapshots_announce(co, node, s->nb_snapshots, off);
     if (r < 0) {
         /* The disk may have either: the clusters stay taken. */
+        if (unsure) {
+            *unsure = true;
+        }
         return r;
     }
     s->snapshots_bytes = len;

@@ -161,24 +161,37 @@ static int64_t snapshot_copy_l1(Co *co, Node *node, const uint64_t *l1,
     return off;
 }
 
-/* Appends to s->snapshots and writes the table. Takes over @sn's content. */
-static int snapshot_append(Co *co, Node *node, Qcow2Snapshot *sn)
+/* Appends to s->snapshots and writes the table. Takes over @sn's content if it
+ * succeeds. */
+static int snapshot_append(Co *co, Node *node, const Qcow2Snapshot *sn,
+                           bool *unsure)
 {
     Qcow2State *s = qcow2_state(node);
     int r;
 
     s->snapshots = g_renew(Qcow2Snapshot, s->snapshots, s->nb_snapshots + 1);
     s->snapshots[s->nb_snapshots++] = *sn;
-    r = qcow2_snapshots_write(co, node);
+    r = qcow2_snapshots_write(co, node, unsure);
     if (r < 0) {
-        qcow2_snapshot_clear(&s->snapshots[--s->nb_snapshots]);
+        s->nb_snapshots--;
     }
     return r;
 }
 
-/* Nobody shares the clusters: the disk may write them in place again. */
-static void create_undo(Co *co, Node *node, Qcow2Snapshot *sn)
+/* Nobody shares the clusters: the disk may write them in place again. @refs:
+ * they have been counted. */
+static void create_undo(Co *co, Node *node, Qcow2Snapshot *sn, bool refs)
 {
+    Qcow2State *s = qcow2_state(node);
+
+    if (sn->l1_offset) {
+        qcow2_free_clusters(co, node, sn->l1_offset,
+                            MAX((int64_t)sn->l1_size * 8, 1),
+                            QCOW2_DISCARD_ALWAYS);
+    }
+    if (refs) {
+        qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, -1);
+    }
     qcow2_snapshot_update_copied(co, node, false);
     qcow2_snapshot_clear(sn);
 }
@@ -186,6 +199,7 @@ static void create_undo(Co *co, Node *node, Qcow2Snapshot *sn)
 static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
 {
     Qcow2State *s = qcow2_state(node);
+    bool unsure = false;
     int64_t off;
     int r = snapshot_begin(co, node);
 
@@ -201,23 +215,28 @@ static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
         r = qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, 1);
     }
     if (r < 0) {
-        create_undo(co, node, sn);
+        create_undo(co, node, sn, false);
         return r;
     }
     off = snapshot_copy_l1(co, node, s->l1, s->hdr.l1_size);
     if (off < 0) {
-        qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, -1);
-        create_undo(co, node, sn);
+        create_undo(co, node, sn, true);
         return off;
     }
     sn->l1_offset = off;
     sn->l1_size = s->hdr.l1_size;
     /* Writes refcounts and the L1 copy before the table. */
-    return snapshot_append(co, node, sn);
+    r = snapshot_append(co, node, sn, &unsure);
+    if (r < 0 && unsure) {
+        qcow2_snapshot_clear(sn);
+    } else if (r < 0) {
+        create_undo(co, node, sn, true);
+    }
+    return r;
 }
 
-static bool snapshot_create(Co *co, Node *node, const char *name,
-                            int64_t date_ns, int64_t icount, Error **errp)
+static int snapshot_create(Co *co, Node *node, const char *name,
+                           int64_t date_ns, int64_t icount)
 {
     Qcow2State *s = qcow2_state(node);
     Qcow2Snapshot sn = {
@@ -228,22 +247,19 @@ static bool snapshot_create(Co *co, Node *node, const char *name,
     int r;
 
     if (s->nb_snapshots >= QCOW2_MAX_SNAPSHOTS) {
-        r = -EFBIG;
-    } else if (strlen(name) > UINT16_MAX) {
-        r = -EINVAL;
-    } else {
-        sn.id = snapshot_new_id(s);
-        sn.name = g_strdup(name);
-        co_mutex_lock(co, &s->meta);
-        r = snapshot_create_locked(co, node, &sn);
-        r = snapshot_end(co, node, r);
-        qcow2_overlap_reset(s);
-        co_mutex_unlock(&s->meta);
+        return -EFBIG;
     }
-    if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to create snapshot '%s'", name);
+    if (strlen(name) > UINT16_MAX) {
+        return -EINVAL;
     }
-    return r >= 0;
+    sn.id = snapshot_new_id(s);
+    sn.name = g_strdup(name);
+    co_mutex_lock(co, &s->meta);
+    r = snapshot_create_locked(co, node, &sn);
+    r = snapshot_end(co, node, r);
+    qcow2_overlap_reset(s);
+    co_mutex_unlock(&s->meta);
+    return r;
 }
 
 /* ---- remove ---- */
@@ -280,7 +296,7 @@ static int snapshot_remove_locked(Co *co, Node *node, unsigned i,
     memmove(&s->snapshots[i], &s->snapshots[i + 1],
             (s->nb_snapshots - i - 1) * sizeof(sn));
     s->nb_snapshots--;
-    r = qcow2_snapshots_write(co, node);
+    r = qcow2_snapshots_write(co, node, NULL);
     if (r < 0) {
         memmove(&s->snapshots[i + 1], &s->snapshots[i],
                 (s->nb_snapshots - i) * sizeof(sn));

@@ -32,8 +32,9 @@ void qcow2_snapshot_reader_free(Qcow2SnapshotReader *r);
 /*
  * Writes s->snapshots to a table of its own, to which the header then points,
  * durably. The old one is freed. With `meta`, which is let go of in between.
+ * *@unsure (may be NULL) is set if it failed and the header may lead to either.
  */
-int qcow2_snapshots_write(Co *co, Node *node);
+int qcow2_snapshots_write(Co *co, Node *node, bool *unsure);
 
 /* ---- qcow2-snapshot-refs.c ---- */
 

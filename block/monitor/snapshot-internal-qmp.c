@@ -162,17 +162,19 @@ bool snapshot_internal_action(Co *co, const BlockdevSnapshotInternal *arg,
 {
     Node *node = find_root_node(arg->device, errp);
     MadeSnapshot *made;
-    bool ok;
+    int r;
 
     if (!node || !check_target(node, arg, errp) ||
         !check_name_is_new(co, node, arg, errp)) {
         return false;
     }
     co_move(co, node->loop);
-    ok = node->drv->snapshots->create(co, node, arg->name,
-                                      g_get_real_time() * 1000, -1, errp);
+    r = node->drv->snapshots->create(co, node, arg->name,
+                                     g_get_real_time() * 1000, -1);
     co_move(co, loop_main());
-    if (!ok) {
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to create snapshot '%s' on device "
+                         "'%s'", arg->name, arg->device);
         return false;
     }
     made = g_new0(MadeSnapshot, 1);

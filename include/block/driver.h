@@ -95,9 +95,10 @@ typedef struct ImageOps {
 typedef struct SnapshotOps {
     /* Whether this image, as it is, can hold any; NULL: always. */
     bool (*supported)(Node *node);
-    /* @icount: instructions of a machine so far; -1: unknown. */
-    bool (*create)(Co *co, Node *node, const char *name, int64_t date_ns,
-                   int64_t icount, Error **errp);
+    /* @icount: instructions of a machine so far; -1: unknown. 0 or -errno,
+     * which programs print. */
+    int (*create)(Co *co, Node *node, const char *name, int64_t date_ns,
+                  int64_t icount);
     bool (*apply)(Co *co, Node *node, const char *id_or_name, Error **errp);
     bool (*remove)(Co *co, Node *node, const char *id, const char *name,
                    SnapshotInfo **removed, Error **errp);

@@ -218,7 +218,7 @@ static void use_snapshots(Co *co, Node *node, GRand *rand)
 
     switch (g_rand_int_range(rand, 0, 6)) {
     case 0:
-        ops->create(co, node, "two", 0, 0, NULL);
+        ops->create(co, node, "two", 0, 0);
         break;
     case 1:
         ops->apply(co, node, "one", NULL);

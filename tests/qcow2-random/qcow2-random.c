@@ -325,9 +325,12 @@ static void snap_create(Co *co, Test *t, Error **errp)
 {
     Node *node = root_node(t->root);
     Snap *snap = g_new0(Snap, 1);
+    int r;
 
     snap->name = g_strdup_printf("snap%d", t->names++);
-    if (!node->drv->snapshots->create(co, node, snap->name, 0, 0, errp)) {
+    r = node->drv->snapshots->create(co, node, snap->name, 0, 0);
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to create a snapshot");
         snap_free(snap);
         return;
     }

@@ -81,10 +81,10 @@ static void run_fill(Co *co, Run *r)
     }
     g_assert_cmpint(root_zero(co, r->root, 65536, 65536, 0), ==, 0);
     g_assert_cmpint(root_zero(co, r->root, 1 * MiB, 200000, 0), ==, 0);
-    g_assert_true(ops->create(co, r->node, "one", 0, 0, &error_abort));
+    g_assert_cmpint(ops->create(co, r->node, "one", 0, 0), ==, 0);
     run_write(co, r, 1 * MiB, 70000, 2);
     g_assert_cmpint(root_zero(co, r->root, 196608, 65536, 0), ==, 0);
-    g_assert_true(ops->create(co, r->node, "two", 0, 0, &error_abort));
+    g_assert_cmpint(ops->create(co, r->node, "two", 0, 0), ==, 0);
     run_write(co, r, 0, 70000, 3);
 }
 

@@ -105,8 +105,7 @@ static void do_snapshot(Co *co, Run *r)
     const SnapshotOps *ops = r->node->drv->snapshots;
 
     if (!r->m.snaps[i]) {
-        g_assert_true(ops->create(co, r->node, name, 1000000007, 0,
-                                  &error_abort));
+        g_assert_cmpint(ops->create(co, r->node, name, 1000000007, 0), ==, 0);
         r->m.snaps[i] = g_memdup2(r->m.disk, DISK);
     } else if (g_test_rand_bit()) {
         g_assert_true(ops->apply(co, r->node, name, &error_abort));

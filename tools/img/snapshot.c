@@ -157,18 +157,15 @@ static bool snapshot_supported(Node *node)
 static int snapshot_create(Co *co, Node *node, const char *name)
 {
     const SnapshotOps *ops = node->drv->snapshots;
-    Error *err = NULL;
+    int r = ops && ops->create && snapshot_supported(node) ?
+            ops->create(co, node, name, g_get_real_time() * 1000, 0) :
+            -ENOTSUP;
 
-    if (!ops || !ops->create || !snapshot_supported(node)) {
-        error_report("Could not create snapshot '%s': %d (%s)", name,
-                     -ENOTSUP, strerror(ENOTSUP));
-        return 1;
+    if (r < 0) {
+        error_report("Could not create snapshot '%s': %d (%s)", name, r,
+                     strerror(-r));
     }
-    if (!ops->create(co, node, name, g_get_real_time() * 1000, 0, &err)) {
-        error_reportf_err(err, "Could not create snapshot '%s': ", name);
-        return 1;
-    }
-    return 0;
+    return r < 0;
 }
 
 static int snapshot_apply(Co *co, Node *node, const char *name)
