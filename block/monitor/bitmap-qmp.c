@@ -57,10 +57,6 @@ static bool bitmap_add_on_loop(Co *co, Node *node,
     DirtyBitmap *bm = bitmap_find(node, arg->name);
     int64_t granularity;
 
-    if (!arg->name[0]) {
-        error_setg(errp, "Bitmap name cannot be empty");
-        return false;
-    }
     granularity = arg->has_granularity ? arg->granularity
                                        : bitmap_default_granularity(co, node);
     if (granularity < 512 || !is_power_of_2(granularity)) {
@@ -80,9 +76,14 @@ bool bitmap_action_add(Co *co, const BlockDirtyBitmapAdd *arg,
                        Transaction *tran, Error **errp)
 {
     Loop *home = co_loop(co);
-    Node *node = node_lookup(arg->node, errp);
+    Node *node;
     bool ok;
 
+    if (!arg->name[0]) {
+        error_setg(errp, "Bitmap name cannot be empty");
+        return false;
+    }
+    node = node_lookup(arg->node, errp);
     if (!node) {
         return false;
     }

@@ -98,7 +98,7 @@ static int bitmap_parse_options(Co *co, BitmapArgs *a, int argc, char **argv)
             a->other.format = optarg;
             break;
         case 'g':
-            if (!img_parse_size("granularity", optarg, 1, INT64_MAX,
+            if (!img_parse_size("granularity", optarg, 0, INT64_MAX,
                                 &a->granularity)) {
                 return 1;
             }
