@@ -18,6 +18,7 @@
 #include "block/copy-before-write.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
+#include "block/io.h"
 #include "block/root.h"
 #include "util/id.h"
 
@@ -32,6 +33,7 @@ typedef struct BackupJob {
     CopyState *copy;
     Root *root;
     BitmapFreeze *freeze;       /* NULL: no bitmap */
+    int64_t off, len;           /* the part that is copied: whole clusters */
     /* The run coroutine's. */
     CopyCall call;
     bool calling;
@@ -40,9 +42,17 @@ typedef struct BackupJob {
 
 /* ---- running ---- */
 
+/* A cluster that the disk ends in counts as a whole one, as with QEMU. */
+static int64_t whole_clusters(const BackupJob *b, int64_t bytes)
+{
+    return ROUND_UP(bytes, copy_cluster_size(b->copy));
+}
+
 static void backup_progress(void *opaque, int64_t bytes)
 {
-    job_progress_add(opaque, bytes);
+    BackupJob *b = opaque;
+
+    job_progress_add(&b->common, whole_clusters(b, bytes));
 }
 
 static void backup_kick(Job *job)
@@ -125,6 +135,49 @@ static int backup_copy(Co *co, BackupJob *b)
     }
 }
 
+/* sync=top: what the layers below hold does not count. */
+static int backup_leave_out_base(Co *co, BackupJob *b)
+{
+    Node *source = node_filter_child(b->cbw)->child;
+    Node *base = node_backing_chain_next(b->cbw);
+
+    for (int64_t off = b->off, end = off + b->len, n = 0; off < end;
+         off += n) {
+        int64_t before;
+        int ret;
+
+        job_pause_point(co, &b->common);
+        if (job_is_cancelled(&b->common)) {
+            return -ECANCELED;
+        }
+        root_begin(co, b->root);
+        ret = status_allocated_above(co, source, base, false, off,
+                                     MIN(end - off, GiB), &n);
+        if (ret == 0) {
+            before = whole_clusters(b, copy_bytes_todo(b->copy));
+            copy_forget(b->copy, off, n);
+            job_progress_grow(&b->common, whole_clusters(
+                b, copy_bytes_todo(b->copy)) - before);
+        }
+        root_end(b->root);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int backup_work(Co *co, BackupJob *b)
+{
+    int ret;
+
+    if (b->sync == MIRROR_SYNC_MODE_NONE) {
+        return backup_idle(co, b);
+    }
+    ret = b->sync == MIRROR_SYNC_MODE_TOP ? backup_leave_out_base(co, b) : 0;
+    return ret < 0 ? ret : backup_copy(co, b);
+}
+
 static int backup_run(Co *co, Job *job, Error **errp)
 {
     BackupJob *b = container_of(job, BackupJob, common);
@@ -132,8 +185,7 @@ static int backup_run(Co *co, Job *job, Error **errp)
 
     co_move(co, b->root->loop);
     job_working_on(co, job);
-    ret = b->sync == MIRROR_SYNC_MODE_NONE ? backup_idle(co, b)
-                                           : backup_copy(co, b);
+    ret = backup_work(co, b);
     /* What sync=none has saved until it is cancelled is its result. */
     if (ret < 0 && (b->sync != MIRROR_SYNC_MODE_NONE ||
                     cbw_snapshot_error(b->cbw) < 0)) {
@@ -155,6 +207,45 @@ static void keep_what_is_left(Co *co, BackupJob *b, DirtyBitmap *bm)
     }
 }
 
+/* A copy of @bm's bits that do not lie in the job's part; NULL: all do. */
+static Bitset *bits_elsewhere(Co *co, BackupJob *b, DirtyBitmap *bm)
+{
+    int64_t end = b->off + b->len, first, last;
+    const Bitset *bits;
+    Bitset *copy;
+
+    if (b->off == 0 && end >= b->cbw->length) {
+        return NULL;
+    }
+    bits = bitmap_bits(co, bm, NULL);
+    if (!bits) {
+        return NULL;
+    }
+    copy = bitset_new(bitset_size(bits));
+    bitset_or(copy, bits);
+    first = DIV_ROUND_UP(b->off, INT64_C(1) << bm->granularity_shift);
+    last = end >= b->cbw->length ? bitset_size(bits)
+                                 : end >> bm->granularity_shift;
+    if (last > first) {
+        bitset_clear(copy, first, last - first);
+    }
+    return copy;
+}
+
+/* What the job has nothing to do with stays dirty. */
+static void commit_freeze(Co *co, BackupJob *b, DirtyBitmap *bm)
+{
+    Bitset *elsewhere = bits_elsewhere(co, b, bm);
+    Bitset *bits;
+
+    bitmap_freeze_commit(co, b->freeze);
+    bits = elsewhere ? bitmap_bits_mut(co, bm, NULL) : NULL;
+    if (bits) {
+        bitset_or(bits, elsewhere);
+    }
+    bitset_free(elsewhere);
+}
+
 static void settle_bitmap(Co *co, BackupJob *b, bool success)
 {
     DirtyBitmap *bm;
@@ -166,7 +257,7 @@ static void settle_bitmap(Co *co, BackupJob *b, bool success)
     bm = bitmap_freeze_frozen(b->freeze);
     if (b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS ||
         (b->bitmap_mode == BITMAP_SYNC_MODE_ON_SUCCESS && success)) {
-        bitmap_freeze_commit(co, b->freeze);
+        commit_freeze(co, b, bm);
         if (!success) {
             keep_what_is_left(co, b, bm);
         }
@@ -302,6 +393,47 @@ static bool check_nodes(const BackupCommon *arg, Node *source, Node *target,
     return true;
 }
 
+static bool check_part(const BackupCommon *arg, const Node *source,
+                       Error **errp)
+{
+    int64_t off = arg->has_offset ? arg->offset : 0;
+    int64_t len = arg->has_length ? arg->length : source->length - off;
+
+    if (!arg->has_offset && !arg->has_length) {
+        return true;
+    }
+    if (arg->sync == MIRROR_SYNC_MODE_NONE) {
+        error_setg(errp, "A part of the disk makes no sense with sync mode "
+                   "'none'");
+        return false;
+    }
+    if (off < 0 || len <= 0 || off > source->length - len) {
+        error_setg(errp, "'offset' and 'length' must name a part of the disk");
+        return false;
+    }
+    return true;
+}
+
+static void choose_part(BackupJob *b, const BackupCommon *arg)
+{
+    int64_t size = copy_cluster_size(b->copy), length = b->cbw->length;
+    int64_t off = arg->has_offset ? arg->offset : 0;
+    int64_t end = arg->has_length ? off + arg->length : length;
+
+    b->off = ROUND_DOWN(off, size);
+    b->len = MIN(ROUND_UP(end, size), length) - b->off;
+}
+
+static void leave_out_the_rest(BackupJob *b, Bitset *todo)
+{
+    int64_t size = copy_cluster_size(b->copy), bits = bitset_size(todo);
+    int64_t first = b->off / size;
+    int64_t last = DIV_ROUND_UP(b->off + b->len, size);
+
+    bitset_clear(todo, 0, first);
+    bitset_clear(todo, last, bits - last);
+}
+
 /* Which part of the source the filter and the job are to copy. */
 static bool choose_todo(Co *co, BackupJob *b, const BackupCommon *arg,
                         DirtyBitmap *bm, Error **errp)
@@ -310,21 +442,22 @@ static bool choose_todo(Co *co, BackupJob *b, const BackupCommon *arg,
     const Bitset *bits;
 
     copy_set_compress(b->copy, arg->has_compress && arg->compress);
-    copy_set_progress(b->copy, backup_progress, &b->common);
+    copy_set_progress(b->copy, backup_progress, b);
     if (arg->sync == MIRROR_SYNC_MODE_TOP) {
         copy_set_skip(b->copy, true,
                       node_backing_chain_next(b->cbw));
     }
-    if (!sync_uses_bitmap(arg->sync)) {
-        return true;
+    if (sync_uses_bitmap(arg->sync)) {
+        bits = bitmap_bits(co, bm, errp);
+        if (!bits) {
+            return false;
+        }
+        bitset_clear_all(todo);
+        bitset_or_scaled(todo, __builtin_ctzll(copy_cluster_size(b->copy)),
+                         bits, bm->granularity_shift);
     }
-    bits = bitmap_bits(co, bm, errp);
-    if (!bits) {
-        return false;
-    }
-    bitset_clear_all(todo);
-    bitset_or_scaled(todo, __builtin_ctzll(copy_cluster_size(b->copy)), bits,
-                     bm->granularity_shift);
+    choose_part(b, arg);
+    leave_out_the_rest(b, todo);
     return true;
 }
 
@@ -453,7 +586,7 @@ Job *backup_job_create(Co *co, const BackupCommon *arg, Node *source,
         return NULL;
     }
     if (!check_nodes(arg, source, target, errp) ||
-        !check_perf(arg->x_perf, errp)) {
+        !check_part(arg, source, errp) || !check_perf(arg->x_perf, errp)) {
         return NULL;
     }
     cbw = put_filter(co, arg, source, target, errp);
@@ -472,7 +605,8 @@ Job *backup_job_create(Co *co, const BackupCommon *arg, Node *source,
         return NULL;
     }
     job_block_node(&b->common, target);
-    job_progress_set_remaining(&b->common, copy_bytes_todo(b->copy));
+    job_progress_set_remaining(&b->common, whole_clusters(
+        b, copy_bytes_todo(b->copy)));
     return &b->common;
 }
 
