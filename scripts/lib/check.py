@@ -22,12 +22,18 @@ BUILDS = {
     'gcc': ('gcc', WERROR),
     'asan': ('clang', WERROR + ['-Db_sanitize=address,undefined',
                                 '-Db_lundef=false', '-Doptimization=1']),
+    'tsan': ('gcc', WERROR + ['-Db_sanitize=thread', '-Doptimization=1']),
+    'fuzz': ('clang', ['-Db_sanitize=address,undefined', '-Dfuzz=enabled',
+                       '-Db_lundef=false', '-Doptimization=1']),
 }
 SANITIZER_ENV = {
     'ASAN_OPTIONS': 'detect_leaks=1:detect_stack_use_after_return=0',
     'UBSAN_OPTIONS': 'print_stacktrace=1:halt_on_error=1',
     'IOTEST_SLOW': '3',
 }
+TSAN_ENV = {'TSAN_OPTIONS': 'halt_on_error=0:exitcode=66', 'IOTEST_SLOW': '6'}
+VALGRIND = ['valgrind', '-q', '--error-exitcode=9', '--leak-check=full',
+            '--errors-for-leak-kinds=definite']
 
 
 class Counts:
@@ -154,6 +160,44 @@ def iotests(title, args, name=None, env=None):
     counts.add(passed, failed + (1 if code and not failed else 0), skipped)
 
 
+def tap(title, argv, name='gcc', env=None):
+    """A test program that speaks TAP."""
+    if not build(name):
+        return
+    log = f'build-{name}/meson-logs/{title}.log'
+    code = run([*argv, '--build', f'build-{name}'], env, log)
+    with open(log, errors='replace') as f:
+        text = f.read()
+    passed = len(re.findall(r'^ok ', text, re.M))
+    failed = len(re.findall(r'^not ok ', text, re.M))
+    why = re.findall(r'^1\.\.0 # SKIP (.*)', text, re.M)
+    failed = max(failed, 1 if code else 0)
+    print(f'{title}: {passed} passed, {failed} failed, {len(why)} skipped '
+          f'{" ".join(why)}', flush=True)
+    if failed:
+        tail(log)
+    counts.add(passed, failed, len(why))
+
+
+def fuzz(seconds):
+    """libFuzzer on every target."""
+    if not build('fuzz'):
+        return
+    for corpus in sorted(os.listdir('tests/fuzz/corpus')):
+        log = f'build-fuzz/fuzz-{corpus}.log'
+        new = f'build-fuzz/corpus-{corpus}'
+        os.makedirs(new, exist_ok=True)
+        code = run([f'build-fuzz/tests/fuzz/fuzz-{corpus}',
+                    f'-max_total_time={seconds}', '-timeout=25',
+                    '-rss_limit_mb=4096', '-close_fd_mask=1',
+                    f'-artifact_prefix=build-fuzz/{corpus}-', new,
+                    f'tests/fuzz/corpus/{corpus}'], log=log)
+        print(f'fuzz {corpus}: {"FAILED" if code else "ok"}', flush=True)
+        if code:
+            tail(log, 60)
+        counts.add(int(not code), int(bool(code)), 0)
+
+
 STEPS = {
     'unit': lambda: meson_suites('gcc', 'all but iotests', [
         '--no-suite', 'iotests', '--no-suite', 'peer']),
@@ -170,13 +214,29 @@ STEPS = {
         iotests('sanitizers epoll qcow2', ['-qcow2'], 'asan',
                 dict(SANITIZER_ENV, BLOCK_LOOP='epoll')),
         iotests('sanitizers raw', ['-raw'], 'asan', SANITIZER_ENV)],
+    'guest': lambda: tap('guest', ['tests/guest/guest-backup', '--download']),
     # Not by default: these take about as long as all of the above.
     'asan-io_uring': lambda: iotests('sanitizers qcow2', ['-qcow2'], 'asan',
                                      SANITIZER_ENV),
     'epoll': lambda: iotests('qcow2 epoll', ['-qcow2'], 'gcc',
                              {'BLOCK_LOOP': 'epoll'}),
+    'tsan-unit': lambda: meson_suites('tsan', 'thread sanitizer', [
+        '--suite', 'unit', '--suite', 'random', '--suite', 'fuzz'], TSAN_ENV),
+    'tsan': lambda: [
+        iotests(f'thread sanitizer {engine}', ['-qcow2'], 'tsan',
+                dict(TSAN_ENV, BLOCK_LOOP=engine))
+        for engine in ('io_uring', 'epoll')],
+    'valgrind': lambda: meson_suites('gcc', 'valgrind', [
+        '--suite', 'unit', '--wrapper', ' '.join(VALGRIND)],
+        {'MALLOC_PERTURB_': '0'}),
+    # For the night: hours.
+    'fuzz': lambda: fuzz(600),
+    'power-loss': lambda: tap('power-loss', [
+        'tests/crash/power-loss', '--states', '2500']),
+    'kill': lambda: tap('kill', ['tests/crash/kill-random', '--kills',
+                                 '2000']),
 }
-DEFAULT = [s for s in STEPS if s not in ('asan-io_uring', 'epoll')]
+DEFAULT = list(STEPS)[:list(STEPS).index('guest') + 1]
 
 
 def main():
