@@ -77,6 +77,7 @@ static void count_overflow(Qcow2Check *c, int64_t cluster)
             "opened for writing\n",
             cluster << qcow2_state(c->node)->cluster_bits);
     c->res->corruptions++;
+    c->overflow = true;
 }
 
 /* Nothing of ours may be put there, as somebody takes it for his. */

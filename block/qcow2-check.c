@@ -217,6 +217,25 @@ static int mend_refcounts(Co *co, Qcow2Check *c, const CheckResult *found,
     return 0;
 }
 
+/* Whether nothing else lies on the snapshot table, as far as is known: it may be
+ * given back, which empties it. */
+static bool snapshot_table_is_own(const Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    int64_t first = s->hdr.snapshots_offset >> s->cluster_bits;
+    int64_t n = qcow2_size_to_clusters(s, s->snapshots_bytes);
+
+    if (c->lost || c->overflow || first > c->n || n > c->n - first) {
+        return false;
+    }
+    for (int64_t i = first; i < first + n; i++) {
+        if (qcow2_check_count(c, i) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Before L1 and L2 tables are mended: one that lies on everything would stop
  * that. */
 static int mend_snapshot_table(Co *co, Qcow2Check *c)
@@ -226,6 +245,9 @@ static int mend_snapshot_table(Co *co, Qcow2Check *c)
 
     if (!c->snapshots_changed) {
         return 0;
+    }
+    if (!snapshot_table_is_own(c)) {
+        s->snapshots_bytes = 0;
     }
     co_mutex_lock(co, &s->meta);
     qcow2_cache_drop_all(co, s->refblock_cache);

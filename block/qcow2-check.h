@@ -31,6 +31,7 @@ typedef struct Qcow2Check {
 
     bool cautious;              /* nobody asked for it: what may be in use is
                                  * not given free */
+    bool overflow;              /* of a count: others may be too small */
     bool lost;                  /* a table can't be read: what seems to be
                                  * leaked may be in use */
     bool rebuild;               /* refcounts can't be mended in place */
