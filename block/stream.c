@@ -71,10 +71,25 @@ static int stream_chunk(Co *co, StreamJob *s, int64_t off, int64_t *n,
     return ret;
 }
 
+/* 1: the chunk is left out, which the job does not forget; 0: it is tried again;
+ * or -errno. */
+static int stream_error(Co *co, StreamJob *s, int error)
+{
+    switch (job_error_action(co, &s->common, s->on_error, true, -error)) {
+    case BLOCK_ERROR_ACTION_IGNORE:
+        return 1;
+    case BLOCK_ERROR_ACTION_STOP:
+        return 0;
+    default:
+        return error;
+    }
+}
+
 static int stream_loop(Co *co, StreamJob *s)
 {
     Job *job = &s->common;
     int64_t off = 0;
+    int ignored = 0;
 
     while (off < s->top->length) {
         int64_t n = 0;
@@ -92,17 +107,22 @@ static int stream_loop(Co *co, StreamJob *s)
         }
         ret = stream_chunk(co, s, off, &n, &copied);
         if (ret < 0) {
-            ret = copy_run_error(co, job, s->on_error, true, ret);
-            if (ret < 0) {
-                return ret;
+            int next = stream_error(co, s, ret);
+
+            if (next < 0) {
+                return next;
             }
-            continue;
+            if (next == 0) {
+                continue;
+            }
+            ignored = ignored ? ignored : ret;
+            n = n ? n : MIN(STREAM_CHUNK, s->top->length - off);
         }
         ratelimit_account(&s->limit, copied ? n : 0);
         job_progress_add(job, n);
         off += n;
     }
-    return 0;
+    return ignored;
 }
 
 static int stream_run(Co *co, Job *job, Error **errp)

@@ -41,7 +41,7 @@ static const unsigned verbs[JOB_VERB__MAX] = {
                         S(STANDBY),
     [JOB_VERB_SET_SPEED] = S(CREATED) | S(RUNNING) | S(PAUSED) | S(READY) |
                            S(STANDBY),
-    [JOB_VERB_COMPLETE] = S(READY),
+    [JOB_VERB_COMPLETE] = S(READY) | S(STANDBY),
     [JOB_VERB_FINALIZE] = S(PENDING),
     [JOB_VERB_DISMISS] = S(CONCLUDED),
     [JOB_VERB_CHANGE] = S(CREATED) | S(RUNNING) | S(PAUSED) | S(READY) |

@@ -48,7 +48,7 @@ typedef struct JobDriver {
      * something is asked of the job (pause, cancel, speed). Makes it come to
      * its next job_pause_point soon. Optional. */
     void (*kick)(Job *job);
-    /* job-complete, in READY. NULL: the job can't be completed by hand. */
+    /* job-complete, in READY and STANDBY. NULL: the job can't be completed by hand. */
     void (*complete)(Co *co, Job *job, Error **errp);
     void (*change)(Co *co, Job *job, BlockJobChangeOptions *opts,
                    Error **errp);
