@@ -23,140 +23,15 @@
  * scan goes back to the first chunk that failed, or marks it dirty and passes.
  */
 
-#include "block/populate.h"
-#include "block/dirty-bitmap.h"
-#include "block/graph.h"
-#include "block/io.h"
-#include "block/root.h"
-#include "util/bytes.h"
-#include "util/ratelimit.h"
+#include "block/populate-private.h"
 
-#define POPULATE_WORKERS 4
-#define POPULATE_CHUNK MiB
+#include "block/graph.h"
+#include "util/bytes.h"
+
+#define POPULATE_WORKERS 8
+#define POPULATE_CHUNK (256 * KiB)
 /* Others get their turn after so many answers that needed no waiting. */
 #define POPULATE_YIELD 256
-
-typedef enum ScanKind {
-    SCAN_CLEAN, SCAN_DIRTY, SCAN_READ,
-} ScanKind;
-
-/* What is known of the range from an offset on. */
-typedef struct Scan {
-    ScanKind kind;
-    int64_t len;
-    bool read_node, read_base;  /* else it is known to be zeroes */
-} Scan;
-
-typedef struct PopulateJob {
-    Job common;
-    Node *node;                 /* the root keeps it */
-    DirtyBitmap *bm, *live;
-    int shift;
-    BitmapPattern pattern;
-    Node *base;                 /* NULL: none */
-    bool base_below;            /* in the node's own chain */
-    int64_t base_length;
-    bool frozen;                /* the chain is */
-    Root *root, *base_root;     /* base_root NULL: its content isn't wanted */
-    BlockdevOnError on_error;
-    Bitset *found;
-    /* The run coroutine's and its workers'; the graph's loop. */
-    int64_t pos;                /* all before it is in found or under way */
-    int64_t failed_at, failed_len;
-    int failed;                 /* -errno of the lowest chunk that failed */
-    RateLimit limit;
-    unsigned turns;
-} PopulateJob;
-
-/* ---- what is where ---- */
-
-static int scan_allocation(Co *co, PopulateJob *p, int64_t off, int64_t len,
-                           Scan *s)
-{
-    int ret;
-
-    root_begin(co, p->root);
-    if (p->pattern == BITMAP_PATTERN_ALLOCATION_TOP) {
-        ret = status_allocated(co, p->node, off, len, &s->len);
-    } else {
-        ret = status_allocated_above(co, p->node, p->base, false, off, len,
-                                     &s->len);
-    }
-    root_end(p->root);
-    s->kind = ret > 0 ? SCAN_DIRTY : SCAN_CLEAN;
-    return MIN(ret, 0);
-}
-
-/* 1: zeroes, 0: it has to be read. Comes back to the loop it came from. */
-static int scan_zero(Co *co, Root *root, int64_t off, int64_t *len)
-{
-    Loop *home = co_loop(co);
-    Extent ext;
-    int ret;
-
-    root_begin(co, root);
-    ret = status_above(co, root_node(root), NULL, false, true, off, *len,
-                       &ext);
-    root_end(root);
-    co_move(co, home);
-    if (ret < 0) {
-        return ret;
-    }
-    *len = ext.len;
-    return !!(ext.flags & EXTENT_ZERO);
-}
-
-static int scan_non_zero(Co *co, PopulateJob *p, int64_t off, int64_t len,
-                         Scan *s)
-{
-    int ret = scan_zero(co, p->root, off, &len);
-
-    *s = (Scan) {
-        .kind = ret ? SCAN_CLEAN : SCAN_READ, .len = len, .read_node = true,
-    };
-    return MIN(ret, 0);
-}
-
-static int scan_difference(Co *co, PopulateJob *p, int64_t off, int64_t len,
-                           Scan *s)
-{
-    int node_zero, base_zero;
-
-    if (off >= p->base_length) {
-        *s = (Scan) { .kind = SCAN_DIRTY, .len = len };
-        return 0;
-    }
-    len = MIN(len, p->base_length - off);
-    if (p->base_below) {
-        /* What none of the layers above decides is the base's own. */
-        int ret = scan_allocation(co, p, off, len, s);
-
-        if (ret < 0 || s->kind == SCAN_CLEAN) {
-            return ret;
-        }
-        len = s->len;
-    }
-    node_zero = scan_zero(co, p->root, off, &len);
-    base_zero = node_zero < 0 ? 0 : scan_zero(co, p->base_root, off, &len);
-    *s = (Scan) {
-        .kind = node_zero && base_zero ? SCAN_CLEAN : SCAN_READ,
-        .len = len, .read_node = !node_zero, .read_base = !base_zero,
-    };
-    return MIN(node_zero, 0) + MIN(base_zero, 0);
-}
-
-static int populate_scan(Co *co, PopulateJob *p, int64_t off, int64_t len,
-                         Scan *s)
-{
-    switch (p->pattern) {
-    case BITMAP_PATTERN_NON_ZERO:
-        return scan_non_zero(co, p, off, len, s);
-    case BITMAP_PATTERN_DIFFERENCE:
-        return scan_difference(co, p, off, len, s);
-    default:
-        return scan_allocation(co, p, off, len, s);
-    }
-}
 
 /* ---- reading ---- */
 
@@ -199,13 +74,29 @@ static void mark_differences(const Chunk *c, const uint8_t *a,
     }
 }
 
-/* A new buffer with the chunk's content. Comes back to the same loop. */
+/* Fresh memory for each chunk would take longer than to compare it. */
+static uint8_t *buffer_take(PopulateJob *p)
+{
+    if (p->buffers->len) {
+        return g_ptr_array_steal_index_fast(p->buffers, p->buffers->len - 1);
+    }
+    return aligned_try_alloc_io(4096, POPULATE_CHUNK);
+}
+
+static void buffer_give(PopulateJob *p, uint8_t *buf)
+{
+    if (buf) {
+        g_ptr_array_add(p->buffers, buf);
+    }
+}
+
+/* A buffer with the chunk's content. Comes back to the same loop. */
 static int chunk_read(Co *co, Root *root, const Chunk *c, uint8_t **ret)
 {
     Loop *home = co_loop(co);
     int r;
 
-    *ret = aligned_try_alloc_io(4096, c->len);
+    *ret = buffer_take(c->p);
     if (!*ret) {
         return -ENOMEM;
     }
@@ -241,8 +132,8 @@ static int chunk_run(Co *co, void *opaque)
     } else {
         mark_differences(c, a, b);
     }
-    aligned_free(a);
-    aligned_free(b);
+    buffer_give(c->p, a);
+    buffer_give(c->p, b);
     return 0;
 }
 
@@ -352,12 +243,10 @@ static int populate_error(Co *co, PopulateJob *p, int error)
     }
 }
 
-static int populate_run(Co *co, Job *job, Error **errp)
+static int populate_all(Co *co, PopulateJob *p)
 {
-    PopulateJob *p = container_of(job, PopulateJob, common);
+    Job *job = &p->common;
 
-    co_move(co, p->root->loop);
-    job_working_on(co, job);
     while (p->pos < p->node->length) {
         int ret;
 
@@ -374,6 +263,20 @@ static int populate_run(Co *co, Job *job, Error **errp)
         }
     }
     return job_is_cancelled(job) ? -ECANCELED : 0;
+}
+
+/* Guests go first. */
+static int populate_run(Co *co, Job *job, Error **errp)
+{
+    PopulateJob *p = container_of(job, PopulateJob, common);
+    int ret;
+
+    co_move(co, p->root->loop);
+    job_working_on(co, job);
+    co_set_background(co, true);
+    ret = populate_all(co, p);
+    co_set_background(co, false);
+    return ret;
 }
 
 /* ---- the end ---- */
@@ -429,6 +332,7 @@ static void populate_clean(Co *co, Job *job)
     root_free(co, p->base_root);
     root_free(co, p->root);
     bitset_free(p->found);
+    g_ptr_array_free(p->buffers, true);
 }
 
 static const JobDriver populate_driver = {
@@ -507,6 +411,7 @@ static PopulateJob *populate_new_job(const BlockDirtyBitmapPopulate *arg,
     }
     p = job_create(arg->job_id, &populate_driver, txn, flags, errp);
     if (p) {
+        p->buffers = g_ptr_array_new_with_free_func(aligned_free);
         p->pattern = arg->pattern;
         p->on_error = arg->has_on_error ? arg->on_error
                                         : BLOCKDEV_ON_ERROR_REPORT;
