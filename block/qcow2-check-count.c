@@ -122,6 +122,7 @@ bool qcow2_check_refer(Qcow2Check *c, int64_t off, int64_t len)
             count_overflow(c, i);
         } else {
             qcow2_check_set_count(c, i, count + 1);
+            c->shared |= count > 0;
         }
     }
     return true;

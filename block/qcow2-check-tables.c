@@ -9,7 +9,8 @@
  */
 #include "block/qcow2-check.h"
 
-#define READ_RUN (4 * MiB)
+/* Little enough to stay in the CPU's cache. */
+#define READ_RUN (512 * KiB)
 
 /* One table on its way. */
 typedef struct TableWalk TableWalk;
@@ -32,7 +33,7 @@ struct TableWalk {
 
 /* ---- one entry ---- */
 
-static void walk_count(TableWalk *w, int64_t off, bool compressed)
+static inline void walk_count(TableWalk *w, int64_t off, bool compressed)
 {
     CheckResult *res = w->c->res;
     Qcow2State *s = qcow2_state(w->c->node);
@@ -160,6 +161,7 @@ static void walk_entry(TableWalk *w, int index)
     if (!off || !walk_check_alignment(w, index, entry, bitmap)) {
         return;
     }
+    c->uncopied |= w->active && !(entry & QCOW2_COPIED);
     walk_count(w, off, false);
     if (!s->external_data) {
         qcow2_check_refer(c, off, s->cluster_size);
@@ -196,14 +198,35 @@ static int walk_write_back(Co *co, TableWalk *w)
     return r;
 }
 
+/* What most entries are: a cluster inside of the file, the first reference to
+ * it. False: somebody has to look closer. */
+static bool count_plain(TableWalk *w, const Qcow2State *s, uint64_t entry)
+{
+    Qcow2Check *c = w->c;
+    int64_t off = entry ^ QCOW2_COPIED;
+    int64_t cluster = off >> s->cluster_bits;
+
+    if ((off & ~QCOW2_OFFSET_MASK) || qcow2_in_cluster(s, off) ||
+        off + s->cluster_size > c->file_len || !c->counts16 ||
+        c->counts16[cluster]) {
+        return false;
+    }
+    c->counts16[cluster] = 1;
+    walk_count(w, off, false);
+    return true;
+}
+
 static void count_table(Co *co, TableWalk *w)
 {
     Qcow2State *s = qcow2_state(w->c->node);
+    bool plain = !s->subclusters && !s->external_data;
 
     w->next_contiguous = 0;
     for (int i = 0; i < 1 << s->l2_bits; i++) {
-        /* Most entries of most tables. */
-        if (ldq_be_p(w->l2 + i * s->l2_entry_size) || s->subclusters) {
+        uint64_t entry = ldq_be_p(w->l2 + i * s->l2_entry_size);
+
+        if ((entry || s->subclusters) &&
+            !(plain && count_plain(w, s, entry))) {
             walk_entry(w, i);
         }
     }
@@ -223,6 +246,7 @@ static void count_l1_entry(Co *co, TableWalk *w, uint32_t index)
                          "%" PRIx64, entry);
     }
     c->lost |= !qcow2_check_refer(c, off, s->cluster_size);
+    c->uncopied |= w->active && !(entry & QCOW2_COPIED);
     if (qcow2_in_cluster(s, off)) {
         qcow2_check_tell(c, false, "l2_offset=%" PRIx64 ": Table is not "
                          "cluster aligned; L1 entry corrupted", off);

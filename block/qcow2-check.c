@@ -289,6 +289,16 @@ static int check_refcounts(Co *co, Qcow2Check *c)
     return r < 0 ? r : mend_snapshot_table(co, c);
 }
 
+/* All references are the only ones, counted so on disk, and flagged so: the
+ * tables need not be walked again for the flags. */
+static bool copied_is_right(const Qcow2Check *c)
+{
+    const CheckResult *res = c->res;
+
+    return !c->shared && !c->uncopied && !res->corruptions && !res->leaks &&
+           !res->check_errors && !res->corruptions_fixed && !res->leaks_fixed;
+}
+
 static int check_all(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
@@ -304,6 +314,9 @@ static int check_all(Co *co, Qcow2Check *c)
         r = check_refcounts(co, c);
     }
     c->res->image_end_offset = (c->highest + 1) << s->cluster_bits;
+    if (r >= 0 && copied_is_right(c)) {
+        return 0;
+    }
     if (r >= 0) {
         r = qcow2_check_load_disk_counts(co, c);
     }

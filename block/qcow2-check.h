@@ -34,6 +34,8 @@ typedef struct Qcow2Check {
     bool overflow;              /* of a count: others may be too small */
     bool lost;                  /* a table can't be read: what seems to be
                                  * leaked may be in use */
+    bool shared;                /* a cluster has more than one reference */
+    bool uncopied;              /* an active entry lacks the flag COPIED */
     bool rebuild;               /* refcounts can't be mended in place */
     bool snapshots_changed;     /* the table has to be written */
     int64_t highest;            /* cluster in use */
