@@ -181,16 +181,34 @@ static int64_t compare_find(const uint8_t *a, const uint8_t *b, int64_t len)
     g_assert_not_reached();
 }
 
+typedef struct CompareJoint {
+    CompareSide *side;
+    int64_t off, len;
+    int ret;
+} CompareJoint;
+
+static int compare_read_other(Co *co, void *opaque)
+{
+    CompareJoint *j = opaque;
+
+    j->ret = compare_read(co, j->side, j->off, j->len);
+    return 0;
+}
+
+/* Both are read at the same time. */
 static int compare_data(Co *co, Compare *c, int64_t off, int64_t len)
 {
+    CompareJoint other = { &c->side[1], off, len, 0 };
+    CoGroup group;
     int64_t pos;
+    int ret;
 
-    for (int i = 0; i < 2; i++) {
-        int ret = compare_read(co, &c->side[i], off, len);
-
-        if (ret) {
-            return ret;
-        }
+    co_group_init(&group, co_loop(co), 1);
+    co_group_start(co, &group, compare_read_other, &other);
+    ret = compare_read(co, &c->side[0], off, len);
+    co_group_wait(co, &group);
+    if (ret || other.ret) {
+        return ret ? ret : other.ret;
     }
     pos = compare_find(c->side[0].buf, c->side[1].buf, len);
     return pos < len ? compare_mismatch(c, off + pos) : 0;
