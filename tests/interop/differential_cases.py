@@ -142,7 +142,7 @@ CASES = [
         "map --output=json 'json:{\"driver\":\"null-co\"}'",
         "info 'json:{\"driver\":\"qcow2\",\"file\":{\"driver\":\"file\","
         "\"filename\":\"b.qcow2\"}}'")),
-    case('chains', *MAKE, *each(
+    case('chains', *each(
         'info top.qcow2', 'info --backing-chain top.qcow2',
         'info --backing-chain --output=json top.qcow2', 'map top.qcow2',
         'map --output=json top.qcow2', 'map --output=json mid.qcow2',
@@ -156,7 +156,7 @@ CASES = [
         'create -f qcow2 -u -b gone -F raw x.qcow2',
         'create -f qcow2 -u -b gone -F raw x.qcow2 1M', 'info x.qcow2',
         'create -f raw -b mid.qcow2 -F qcow2 x.raw',
-        'create -f qcow2 -b x2.qcow2 -F qcow2 x2.qcow2')),
+        'create -f qcow2 -b x2.qcow2 -F qcow2 x2.qcow2'), make=MAKE),
     # No tool of the peer's but info survives to open such images.
     case('a loop of backing files', *each(
         'create -q -f qcow2 -u -b l2.qcow2 -F qcow2 l1.qcow2 1M',
@@ -281,7 +281,7 @@ CASES = [
         "rebase -b '' top.qcow2", 'info top.qcow2',
         'map --output=json top.qcow2', 'rebase -u mid.qcow2',
         'info mid.qcow2')),
-    case('commit', *MAKE, *each(
+    case('commit', *each(
         'commit', 'commit a b', 'commit gone', 'commit -f raw base.raw',
         'commit -b nope top.qcow2', 'commit -t foo top.qcow2',
         'commit -r x top.qcow2', 'commit -q -d top.qcow2',
@@ -291,7 +291,7 @@ CASES = [
         'io -c "write -q -P 9 1M 100k" top.qcow2', *each(
         'commit -r 1G -b base.raw top.qcow2', 'map --output=json top.qcow2',
         'info base.raw', 'map --output=json base.raw',
-        'compare -f raw base.raw top.qcow2')),
+        'compare -f raw base.raw top.qcow2'), make=MAKE),
     case('resize', *MAKE, *each(
         'resize top.qcow2 3M', 'resize top.qcow2 +1M', 'resize top.qcow2 -1M',
         'resize --shrink top.qcow2 -1M', 'resize -q top.qcow2 4M',
@@ -323,12 +323,12 @@ CASES = [
              'check x.qcow2')),
 
     # ---- measure, dd, bench ----
-    case('measure', *MAKE, *each(
+    case('measure', *each(
         'measure --size 1G', 'measure --size 1G -O qcow2',
         'measure --size 1G -O qcow2 --output=json', 'measure top.qcow2',
         'measure -O qcow2 top.qcow2', 'measure -O qcow2 base.raw',
         'measure -O qcow2 -o cluster_size=4k top.qcow2',
-        'measure --size 1000 -O raw')),
+        'measure --size 1000 -O raw'), make=MAKE),
     case('dd', *MAKE, *each(
         'dd if=top.qcow2 of=d.raw', 'info d.raw',
         'dd if=top.qcow2 of=d1.raw bs=64k count=2 skip=1',

@@ -16,26 +16,23 @@ typedef struct AmendArgs {
     bool progress, quiet, force;
 } AmendArgs;
 
-enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_FORCE };
+enum { OPT_FORCE = IMG_OPT_OWN };
 
 static const struct option amend_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, OPT_OBJECT },
-    { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
+    IMG_LONGOPTS,
     { "force", no_argument, 0, OPT_FORCE },
     { 0 }
 };
 
 /* ---- arguments: -1 to go on, else the exit code ---- */
 
-static int amend_take(Co *co, AmendArgs *a, int c)
+static int amend_take(Co *co, void *opaque, int c)
 {
+    AmendArgs *a = opaque;
+
     switch (c) {
     case 'o':
         return img_add_options(&a->options, optarg) ? -1 : 1;
-    case 'f':
-        a->image.format = optarg;
-        return -1;
     case 't':
         a->cache = optarg;
         return -1;
@@ -45,16 +42,11 @@ static int amend_take(Co *co, AmendArgs *a, int c)
     case 'q':
         a->quiet = true;
         return -1;
-    case OPT_OBJECT:
-        return img_object(co, optarg);
-    case OPT_IMAGE_OPTS:
-        a->image.image_opts = true;
-        return -1;
     case OPT_FORCE:
         a->force = true;
         return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->image, c);
     }
 }
 
@@ -83,13 +75,11 @@ static int amend_help_of_format(const char *format)
 
 static int amend_parse(Co *co, AmendArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":ho:f:t:pq",
+                                amend_longopts, amend_take, a);
 
-    while ((c = img_getopt(argc, argv, ":ho:f:t:pq", amend_longopts)) != -1) {
-        ret = amend_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (!a->options) {
         return img_usage_error("Must specify options (-o)");

@@ -28,15 +28,15 @@ typedef struct Bench {
     int64_t next;               /* offset */
 } Bench;
 
-enum { OPT_FLUSH_INTERVAL = 256, OPT_PATTERN, OPT_IMAGE_OPTS, OPT_NO_DRAIN };
+enum { OPT_FLUSH_INTERVAL = IMG_OPT_OWN, OPT_PATTERN, OPT_NO_DRAIN };
 
 static const struct option bench_longopts[] = {
     { "help", no_argument, 0, 'h' },
     { "flush-interval", required_argument, 0, OPT_FLUSH_INTERVAL },
     { "pattern", required_argument, 0, OPT_PATTERN },
-    { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
+    { "image-opts", no_argument, 0, IMG_OPT_IMAGE_OPTS },
     { "no-drain", no_argument, 0, OPT_NO_DRAIN },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
@@ -58,12 +58,9 @@ static int bench_size(const char *what, int64_t max, int64_t *ret)
     return img_parse_size(what, optarg, 0, max, ret) ? -1 : 1;
 }
 
-static int bench_take_flag(BenchArgs *a, int c)
+static int bench_take_flag(Co *co, BenchArgs *a, int c)
 {
     switch (c) {
-    case 'f':
-        a->image.format = optarg;
-        return -1;
     case 'i':
         if (!tool_aio_mode(optarg)) {
             error_report("Invalid aio option: %s", optarg);
@@ -79,26 +76,22 @@ static int bench_take_flag(BenchArgs *a, int c)
     case 't':
         a->cache = optarg;
         return -1;
-    case 'U':
-        a->image.flags |= OPEN_FORCE_SHARE;
-        return -1;
     case 'w':
         a->image.flags |= OPEN_RDWR;
         a->write = true;
-        return -1;
-    case OPT_IMAGE_OPTS:
-        a->image.image_opts = true;
         return -1;
     case OPT_NO_DRAIN:
         a->no_drain = true;
         return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->image, c);
     }
 }
 
-static int bench_take(BenchArgs *a, int c)
+static int bench_take(Co *co, void *opaque, int c)
 {
+    BenchArgs *a = opaque;
+
     switch (c) {
     case 'c':
         return bench_number("request count", 0, INT_MAX, &a->count);
@@ -116,20 +109,17 @@ static int bench_take(BenchArgs *a, int c)
         return bench_number("flush interval", 0, INT_MAX,
                             &a->flush_interval);
     default:
-        return bench_take_flag(a, c);
+        return bench_take_flag(co, a, c);
     }
 }
 
-static int bench_parse(BenchArgs *a, int argc, char **argv)
+static int bench_parse(Co *co, BenchArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":hc:d:f:ni:o:qs:S:t:wU",
+                                bench_longopts, bench_take, a);
 
-    while ((c = img_getopt(argc, argv, ":hc:d:f:ni:o:qs:S:t:wU",
-                           bench_longopts)) != -1) {
-        ret = bench_take(a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");
@@ -243,7 +233,7 @@ int img_bench(Co *co, int argc, char **argv)
         .depth = 64,
         .size = 4096,
     };
-    int ret = bench_parse(&a, argc, argv);
+    int ret = bench_parse(co, &a, argc, argv);
     Root *root;
 
     if (ret >= 0) {

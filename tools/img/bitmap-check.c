@@ -24,47 +24,38 @@ typedef struct BitmapCheckArgs {
 enum { OPT_OUTPUT = 256, OPT_OBJECT, OPT_IMAGE_OPTS, OPT_CHECK };
 
 static const struct option check_longopts[] = {
-    { "help", no_argument, 0, 'h' },
+    IMG_LONGOPTS,
     { "check", no_argument, 0, OPT_CHECK },
-    { "force-share", no_argument, 0, 'U' },
-    { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
-    { "object", required_argument, 0, OPT_OBJECT },
+    IMG_LONGOPT_SHARE,
     { "output", required_argument, 0, OPT_OUTPUT },
     { 0 }
 };
 
 /* -1 to go on, else the exit code: 0 after the help, what is not 0 failed. */
+static int check_take(Co *co, void *opaque, int c)
+{
+    BitmapCheckArgs *a = opaque;
+
+    switch (c) {
+    case OPT_CHECK:
+        return -1;
+    case OPT_OUTPUT:
+        if (!img_parse_output(optarg, &a->output)) {
+            return 1;
+        }
+        return -1;
+    default:
+        return img_take_source(co, &a->src, c);
+    }
+}
+
 static int check_parse(Co *co, BitmapCheckArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":f:hU",
+                                check_longopts, check_take, a);
 
-    while ((c = img_getopt(argc, argv, ":f:hU", check_longopts)) != -1) {
-        switch (c) {
-        case 'f':
-            a->src.format = optarg;
-            break;
-        case 'U':
-            a->src.flags |= OPEN_FORCE_SHARE;
-            break;
-        case OPT_CHECK:
-            break;
-        case OPT_IMAGE_OPTS:
-            a->src.image_opts = true;
-            break;
-        case OPT_OBJECT:
-            ret = img_object(co, optarg);
-            if (ret >= 0) {
-                return ret;
-            }
-            break;
-        case OPT_OUTPUT:
-            if (!img_parse_output(optarg, &a->output)) {
-                return 1;
-            }
-            break;
-        default:
-            return img_getopt_code(c);
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind >= argc || optind + 2 < argc) {
         return img_usage_error("--check expects a filename, and a bitmap name "

@@ -16,19 +16,19 @@
 
 typedef struct CheckArgs {
     ImgSource src;
+    const char *output_arg;     /* NULL: human */
+    const char *cache;
     ImgOutput output;
     CheckOptions fix;
     bool quiet;
 } CheckArgs;
 
 static const struct option check_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "format", required_argument, 0, 'f' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_FORMAT,
     { "repair", required_argument, 0, 'r' },
     { "output", required_argument, 0, 1 },
-    { "object", required_argument, 0, 2 },
-    { "image-opts", no_argument, 0, 3 },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
@@ -46,53 +46,45 @@ static bool check_parse_repair(CheckArgs *a, const char *value)
     return true;
 }
 
+static int check_take(Co *co, void *opaque, int c)
+{
+    CheckArgs *a = opaque;
+
+    switch (c) {
+    case 'r':
+        if (!check_parse_repair(a, optarg)) {
+            return 1;
+        }
+        return -1;
+    case 'T':
+        a->cache = optarg;
+        return -1;
+    case 'q':
+        a->quiet = true;
+        return -1;
+    case 1:
+        a->output_arg = optarg;
+        return -1;
+    default:
+        return img_take_source(co, &a->src, c);
+    }
+}
+
 static int check_parse(Co *co, CheckArgs *a, int argc, char **argv)
 {
-    const char *output = "human", *cache = "writeback";
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":hf:r:T:qU",
+                                check_longopts, check_take, a);
 
-    while ((c = img_getopt(argc, argv, ":hf:r:T:qU", check_longopts)) != -1) {
-        switch (c) {
-        case 'f':
-            a->src.format = optarg;
-            break;
-        case 'r':
-            if (!check_parse_repair(a, optarg)) {
-                return 1;
-            }
-            break;
-        case 'T':
-            cache = optarg;
-            break;
-        case 'q':
-            a->quiet = true;
-            break;
-        case 'U':
-            a->src.flags |= OPEN_FORCE_SHARE;
-            break;
-        case 1:
-            output = optarg;
-            break;
-        case 2:
-            ret = img_object(co, optarg);
-            if (ret >= 0) {
-                return ret;
-            }
-            break;
-        case 3:
-            a->src.image_opts = true;
-            break;
-        default:
-            return img_getopt_code(c);
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");
     }
     a->src.name = argv[optind];
-    return img_parse_output(output, &a->output) &&
-           img_source_cache(cache, &a->src.flags, &a->src.write_through)
-           ? -1 : 1;
+    return img_parse_output(a->output_arg, &a->output) &&
+           img_source_cache(a->cache ? a->cache : "writeback",
+                            &a->src.flags, &a->src.write_through) ? -1 : 1;
 }
 
 /* ---- the report ---- */

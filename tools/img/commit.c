@@ -28,14 +28,12 @@ typedef struct CommitArgs {
 } CommitArgs;
 
 enum {
-    COMMIT_OBJECT = 1, COMMIT_IMAGE_OPTS, COMMIT_NO_BITMAPS, COMMIT_AUTO,
+    COMMIT_NO_BITMAPS = IMG_OPT_OWN, COMMIT_AUTO,
     COMMIT_FINAL_NAME,
 };
 
 static const struct option commit_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, COMMIT_OBJECT },
-    { "image-opts", no_argument, 0, COMMIT_IMAGE_OPTS },
+    IMG_LONGOPTS,
     { "no-bitmaps", no_argument, 0, COMMIT_NO_BITMAPS },
     { "auto", no_argument, 0, COMMIT_AUTO },
     { "final-name", required_argument, 0, COMMIT_FINAL_NAME },
@@ -44,12 +42,11 @@ static const struct option commit_longopts[] = {
 
 /* ---- arguments ---- */
 
-static int commit_take(Co *co, CommitArgs *a, int c)
+static int commit_take(Co *co, void *opaque, int c)
 {
+    CommitArgs *a = opaque;
+
     switch (c) {
-    case 'f':
-        a->image.format = optarg;
-        return -1;
     case 't':
         a->cache = optarg;
         return -1;
@@ -68,11 +65,6 @@ static int commit_take(Co *co, CommitArgs *a, int c)
     case 'r':
         return img_parse_size("rate limit", optarg, 0, INT64_MAX, &a->speed)
                ? -1 : 1;
-    case COMMIT_OBJECT:
-        return img_object(co, optarg);
-    case COMMIT_IMAGE_OPTS:
-        a->image.image_opts = true;
-        return -1;
     case COMMIT_NO_BITMAPS:
         a->no_bitmaps = true;
         return -1;
@@ -83,20 +75,17 @@ static int commit_take(Co *co, CommitArgs *a, int c)
         a->final_name = optarg;
         return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->image, c);
     }
 }
 
 static int commit_parse(Co *co, CommitArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":f:ht:b:dpqr:",
+                                commit_longopts, commit_take, a);
 
-    while ((c = img_getopt(argc, argv, ":f:ht:b:dpqr:",
-                           commit_longopts)) != -1) {
-        ret = commit_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");

@@ -52,6 +52,40 @@ int img_getopt_code(int c)
     return c == 'h' ? 0 : 1;
 }
 
+int img_parse_options(Co *co, int argc, char **argv, const char *shortopts,
+                      const struct option *longopts, ImgTakeFn *take,
+                      void *args)
+{
+    int c, ret;
+
+    while ((c = img_getopt(argc, argv, shortopts, longopts)) != -1) {
+        ret = take(co, args, c);
+        if (ret >= 0) {
+            return ret;
+        }
+    }
+    return -1;
+}
+
+int img_take_source(Co *co, ImgSource *src, int c)
+{
+    switch (c) {
+    case 'f':
+        src->format = optarg;
+        return -1;
+    case 'U':
+        src->flags |= OPEN_FORCE_SHARE;
+        return -1;
+    case IMG_OPT_IMAGE_OPTS:
+        src->image_opts = true;
+        return -1;
+    case IMG_OPT_OBJECT:
+        return img_object(co, optarg);
+    default:
+        return img_getopt_code(c);
+    }
+}
+
 static void img_report_not_a_size(const char *what)
 {
     error_report("Invalid %s specified. You may use k, M, G, T, P or E "
@@ -174,9 +208,9 @@ bool img_source_cache(const char *mode, OpenFlags *flags, bool *write_through)
 
 bool img_parse_output(const char *value, ImgOutput *ret)
 {
-    if (!strcmp(value, "json")) {
+    if (!g_strcmp0(value, "json")) {
         *ret = IMG_OUTPUT_JSON;
-    } else if (!strcmp(value, "human")) {
+    } else if (!value || !strcmp(value, "human")) {
         *ret = IMG_OUTPUT_HUMAN;
     } else {
         error_report("--output must be used with human or json as argument.");

@@ -48,14 +48,12 @@ typedef struct ConvertRun {
 
 /* ---- arguments ---- */
 
-enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_TARGET_IMAGE_OPTS, OPT_SALVAGE,
+enum { OPT_TARGET_IMAGE_OPTS = IMG_OPT_OWN, OPT_SALVAGE,
        OPT_TARGET_IS_ZERO, OPT_BITMAPS, OPT_SKIP_BROKEN, OPT_INCREMENTAL };
 
 static const struct option convert_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, OPT_OBJECT },
-    { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_SHARE,
     { "target-image-opts", no_argument, 0, OPT_TARGET_IMAGE_OPTS },
     { "salvage", no_argument, 0, OPT_SALVAGE },
     { "target-is-zero", no_argument, 0, OPT_TARGET_IS_ZERO },
@@ -112,14 +110,8 @@ static bool convert_take_flag(ConvertArgs *a, int c)
     case 'q':
         a->quiet = true;
         return true;
-    case 'U':
-        a->src.flags |= OPEN_FORCE_SHARE;
-        return true;
     case 'W':
         a->out_of_order = true;
-        return true;
-    case OPT_IMAGE_OPTS:
-        a->src.image_opts = true;
         return true;
     case OPT_TARGET_IMAGE_OPTS:
         a->out.image_opts = true;
@@ -151,9 +143,6 @@ static bool convert_take_word(ConvertArgs *a, int c)
     case 'F':
         a->backing_format = optarg;
         return true;
-    case 'f':
-        a->src.format = optarg;
-        return true;
     case 'l':
         a->snapshot = optarg;
         return true;
@@ -175,8 +164,10 @@ static bool convert_take_word(ConvertArgs *a, int c)
 }
 
 /* -1 to go on, else the exit code. */
-static int convert_take(Co *co, ConvertArgs *a, int c)
+static int convert_take(Co *co, void *opaque, int c)
 {
+    ConvertArgs *a = opaque;
+
     if (convert_take_flag(a, c) || convert_take_word(a, c)) {
         return -1;
     }
@@ -190,10 +181,8 @@ static int convert_take(Co *co, ConvertArgs *a, int c)
                ? -1 : 1;
     case 'S':
         return convert_take_sparse(a) ? -1 : 1;
-    case OPT_OBJECT:
-        return img_object(co, optarg);
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->src, c);
     }
 }
 
@@ -268,14 +257,12 @@ static bool convert_check_args(ConvertArgs *a)
 
 static int convert_parse(Co *co, ConvertArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv,
+                                ":hf:O:B:Cco:l:S:pt:T:qnm:WUF:r:",
+                                convert_longopts, convert_take, a);
 
-    while ((c = img_getopt(argc, argv, ":hf:O:B:Cco:l:S:pt:T:qnm:WUF:r:",
-                           convert_longopts)) != -1) {
-        ret = convert_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     a->names = argv + optind;
     a->n_names = argc - optind - 1;

@@ -20,10 +20,8 @@ typedef struct DdArgs {
 } DdArgs;
 
 static const struct option dd_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, 1 },
-    { "image-opts", no_argument, 0, 2 },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
@@ -60,37 +58,26 @@ static bool dd_operand(DdArgs *a, const char *operand)
     return false;
 }
 
-static int dd_take(Co *co, DdArgs *a, int c)
+static int dd_take(Co *co, void *opaque, int c)
 {
+    DdArgs *a = opaque;
+
     switch (c) {
-    case 'f':
-        a->in.format = optarg;
-        return -1;
     case 'O':
         a->out.format = optarg;
         return -1;
-    case 'U':
-        a->in.flags |= OPEN_FORCE_SHARE;
-        return -1;
-    case 1:
-        return img_object(co, optarg);
-    case 2:
-        a->in.image_opts = true;
-        return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->in, c);
     }
 }
 
 static int dd_parse(Co *co, DdArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":hf:O:U",
+                                dd_longopts, dd_take, a);
 
-    while ((c = img_getopt(argc, argv, ":hf:O:U", dd_longopts)) != -1) {
-        ret = dd_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     for (int i = optind; i < argc; i++) {
         if (!dd_operand(a, argv[i])) {

@@ -43,6 +43,25 @@ int img_getopt(int argc, char **argv, const char *shortopts,
                const struct option *longopts);
 int img_getopt_code(int c);
 
+/* Long options that nearly all have, for img_take_source(); a subcommand's own
+ * begin at IMG_OPT_OWN, or are letters, or small. */
+enum { IMG_OPT_OBJECT = 256, IMG_OPT_IMAGE_OPTS, IMG_OPT_OWN };
+
+#define IMG_LONGOPTS                                            \
+    { "help", no_argument, 0, 'h' },                            \
+    { "object", required_argument, 0, IMG_OPT_OBJECT },         \
+    { "image-opts", no_argument, 0, IMG_OPT_IMAGE_OPTS }
+#define IMG_LONGOPT_SHARE { "force-share", no_argument, 0, 'U' }
+#define IMG_LONGOPT_FORMAT { "format", required_argument, 0, 'f' }
+
+/* Takes an option: -1 to go on, else the exit code. */
+typedef int ImgTakeFn(Co *co, void *args, int c);
+/* All of them to @take: -1 if the rest of the arguments is to be looked at,
+ * else the exit code. */
+int img_parse_options(Co *co, int argc, char **argv, const char *shortopts,
+                      const struct option *longopts, ImgTakeFn *take,
+                      void *args);
+
 /* "qemu-img: ...", and where to find help; returns 1. */
 int img_usage_error(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
@@ -66,6 +85,7 @@ bool img_target_cache(const char *mode, OpenFlags *flags, bool *write_through);
 bool img_source_cache(const char *mode, OpenFlags *flags, bool *write_through);
 
 typedef enum ImgOutput { IMG_OUTPUT_HUMAN, IMG_OUTPUT_JSON } ImgOutput;
+/* NULL: human. */
 bool img_parse_output(const char *value, ImgOutput *ret);
 /* Pretty JSON in QEMU's order; consumes @value. */
 void img_print_json(json_t *value);
@@ -81,6 +101,9 @@ typedef struct ImgSource {
     bool alone;             /* nobody may write it meanwhile */
 } ImgSource;
 
+/* An ImgTakeFn for what nobody else has taken: -f, -U, --image-opts, --object,
+ * the help and what is wrong. A subcommand has those of its tables. */
+int img_take_source(Co *co, ImgSource *src, int c);
 /* --image-opts and -f exclude each other; complains. */
 bool img_check_source(bool image_opts, const char *format);
 

@@ -18,58 +18,49 @@
 
 typedef struct InfoArgs {
     ImgSource src;
+    const char *output_arg;     /* NULL: human */
     ImgOutput output;
     bool chain;
 } InfoArgs;
 
 static const struct option info_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "format", required_argument, 0, 'f' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_FORMAT,
     { "output", required_argument, 0, 1 },
     { "backing-chain", no_argument, 0, 2 },
-    { "object", required_argument, 0, 3 },
-    { "image-opts", no_argument, 0, 4 },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
+static int info_take(Co *co, void *opaque, int c)
+{
+    InfoArgs *a = opaque;
+
+    switch (c) {
+    case 1:
+        a->output_arg = optarg;
+        return -1;
+    case 2:
+        a->chain = true;
+        return -1;
+    default:
+        return img_take_source(co, &a->src, c);
+    }
+}
+
 static int info_parse(Co *co, InfoArgs *a, int argc, char **argv)
 {
-    const char *output = "human";
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":hf:U",
+                                info_longopts, info_take, a);
 
-    while ((c = img_getopt(argc, argv, ":hf:U", info_longopts)) != -1) {
-        switch (c) {
-        case 'f':
-            a->src.format = optarg;
-            break;
-        case 'U':
-            a->src.flags |= OPEN_FORCE_SHARE;
-            break;
-        case 1:
-            output = optarg;
-            break;
-        case 2:
-            a->chain = true;
-            break;
-        case 3:
-            ret = img_object(co, optarg);
-            if (ret >= 0) {
-                return ret;
-            }
-            break;
-        case 4:
-            a->src.image_opts = true;
-            break;
-        default:
-            return img_getopt_code(c);
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");
     }
     a->src.name = argv[optind];
-    return img_parse_output(output, &a->output) ? -1 : 1;
+    return img_parse_output(a->output_arg, &a->output) ? -1 : 1;
 }
 
 /* ---- for people ---- */

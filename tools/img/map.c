@@ -15,6 +15,7 @@
 
 typedef struct MapArgs {
     ImgSource src;
+    const char *output_arg;     /* NULL: human */
     ImgOutput output;
     bool picture;               /* --output=png */
     int64_t start, max;         /* max < 0: up to the end */
@@ -29,64 +30,54 @@ typedef struct MapRow {
 } MapRow;
 
 static const struct option map_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "format", required_argument, 0, 'f' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_FORMAT,
     { "output", required_argument, 0, 1 },
-    { "object", required_argument, 0, 2 },
-    { "image-opts", no_argument, 0, 3 },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPT_SHARE,
     { "start-offset", required_argument, 0, 's' },
     { "max-length", required_argument, 0, 'l' },
     { 0 }
 };
 
+static int map_take(Co *co, void *opaque, int c)
+{
+    MapArgs *a = opaque;
+
+    switch (c) {
+    case 's':
+        if (!img_parse_size("start offset", optarg, 0, INT64_MAX,
+                            &a->start)) {
+            return 1;
+        }
+        return -1;
+    case 'l':
+        if (!img_parse_size("max length", optarg, 0, INT64_MAX,
+                            &a->max)) {
+            return 1;
+        }
+        return -1;
+    case 1:
+        a->output_arg = optarg;
+        return -1;
+    default:
+        return img_take_source(co, &a->src, c);
+    }
+}
+
 static int map_parse(Co *co, MapArgs *a, int argc, char **argv)
 {
-    const char *output = "human";
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":f:s:l:hU",
+                                map_longopts, map_take, a);
 
-    while ((c = img_getopt(argc, argv, ":f:s:l:hU", map_longopts)) != -1) {
-        switch (c) {
-        case 'f':
-            a->src.format = optarg;
-            break;
-        case 'U':
-            a->src.flags |= OPEN_FORCE_SHARE;
-            break;
-        case 's':
-            if (!img_parse_size("start offset", optarg, 0, INT64_MAX,
-                                &a->start)) {
-                return 1;
-            }
-            break;
-        case 'l':
-            if (!img_parse_size("max length", optarg, 0, INT64_MAX,
-                                &a->max)) {
-                return 1;
-            }
-            break;
-        case 1:
-            output = optarg;
-            break;
-        case 2:
-            ret = img_object(co, optarg);
-            if (ret >= 0) {
-                return ret;
-            }
-            break;
-        case 3:
-            a->src.image_opts = true;
-            break;
-        default:
-            return img_getopt_code(c);
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");
     }
     a->src.name = argv[optind];
-    a->picture = !strcmp(output, "png");
-    return a->picture || img_parse_output(output, &a->output) ? -1 : 1;
+    a->picture = !g_strcmp0(a->output_arg, "png");
+    return a->picture || img_parse_output(a->output_arg, &a->output) ? -1 : 1;
 }
 
 /* ---- extents ---- */

@@ -15,26 +15,23 @@ typedef struct MeasureArgs {
     int64_t size;               /* -1: not given */
 } MeasureArgs;
 
-enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_OUTPUT, OPT_SIZE };
+enum { OPT_OUTPUT = IMG_OPT_OWN, OPT_SIZE };
 
 static const struct option measure_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
-    { "object", required_argument, 0, OPT_OBJECT },
+    IMG_LONGOPTS,
     { "output", required_argument, 0, OPT_OUTPUT },
     { "size", required_argument, 0, OPT_SIZE },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
 /* ---- arguments ---- */
 
-static int measure_take(Co *co, MeasureArgs *a, int c)
+static int measure_take(Co *co, void *opaque, int c)
 {
+    MeasureArgs *a = opaque;
+
     switch (c) {
-    case 'f':
-        a->src.format = optarg;
-        return -1;
     case 'l':
         a->snapshot = optarg;
         return -1;
@@ -43,21 +40,13 @@ static int measure_take(Co *co, MeasureArgs *a, int c)
     case 'O':
         a->out_format = optarg;
         return -1;
-    case 'U':
-        a->src.flags |= OPEN_FORCE_SHARE;
-        return -1;
-    case OPT_OBJECT:
-        return img_object(co, optarg);
-    case OPT_IMAGE_OPTS:
-        a->src.image_opts = true;
-        return -1;
     case OPT_OUTPUT:
         return img_parse_output(optarg, &a->output) ? -1 : 1;
     case OPT_SIZE:
         return img_parse_size("image size", optarg, 0, INT64_MAX, &a->size)
                ? -1 : 1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->src, c);
     }
 }
 
@@ -81,14 +70,11 @@ static const char *measure_complaint(const MeasureArgs *a, int n_args)
 static int measure_parse(Co *co, MeasureArgs *a, int argc, char **argv)
 {
     const char *complaint;
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, "hf:l:o:O:U",
+                                measure_longopts, measure_take, a);
 
-    while ((c = img_getopt(argc, argv, "hf:l:o:O:U",
-                           measure_longopts)) != -1) {
-        ret = measure_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     complaint = measure_complaint(a, argc - optind);
     if (complaint) {

@@ -46,21 +46,18 @@ typedef struct Rebase {
 } Rebase;
 
 static const struct option rebase_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, 1 },
-    { "image-opts", no_argument, 0, 2 },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
 /* ---- arguments ---- */
 
-static int rebase_take(Co *co, RebaseArgs *a, int c)
+static int rebase_take(Co *co, void *opaque, int c)
 {
+    RebaseArgs *a = opaque;
+
     switch (c) {
-    case 'f':
-        a->image.format = optarg;
-        return -1;
     case 'F':
         a->format = optarg;
         return -1;
@@ -85,27 +82,19 @@ static int rebase_take(Co *co, RebaseArgs *a, int c)
     case 'U':
         a->src_flags |= OPEN_FORCE_SHARE;
         return -1;
-    case 1:
-        return img_object(co, optarg);
-    case 2:
-        a->image.image_opts = true;
-        return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->image, c);
     }
 }
 
 static int rebase_parse(Co *co, RebaseArgs *a, int argc, char **argv)
 {
     bool unused;
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":hf:F:b:upt:T:qU",
+                                rebase_longopts, rebase_take, a);
 
-    while ((c = img_getopt(argc, argv, ":hf:F:b:upt:T:qU",
-                           rebase_longopts)) != -1) {
-        ret = rebase_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");

@@ -17,32 +17,23 @@ typedef struct ResizeArgs {
     bool shrink, quiet;
 } ResizeArgs;
 
-enum { OPT_OBJECT = 256, OPT_IMAGE_OPTS, OPT_PREALLOC, OPT_SHRINK };
+enum { OPT_PREALLOC = IMG_OPT_OWN, OPT_SHRINK };
 
 static const struct option resize_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, OPT_OBJECT },
-    { "image-opts", no_argument, 0, OPT_IMAGE_OPTS },
+    IMG_LONGOPTS,
     { "preallocation", required_argument, 0, OPT_PREALLOC },
     { "shrink", no_argument, 0, OPT_SHRINK },
     { 0 }
 };
 
-static int resize_take(Co *co, ResizeArgs *a, int c)
+static int resize_take(Co *co, void *opaque, int c)
 {
+    ResizeArgs *a = opaque;
     int mode;
 
     switch (c) {
-    case 'f':
-        a->image.format = optarg;
-        return -1;
     case 'q':
         a->quiet = true;
-        return -1;
-    case OPT_OBJECT:
-        return img_object(co, optarg);
-    case OPT_IMAGE_OPTS:
-        a->image.image_opts = true;
         return -1;
     case OPT_PREALLOC:
         mode = PreallocMode_parse(optarg, -1, NULL);
@@ -56,7 +47,7 @@ static int resize_take(Co *co, ResizeArgs *a, int c)
         a->shrink = true;
         return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->image, c);
     }
 }
 
@@ -79,17 +70,16 @@ static bool resize_parse_size(ResizeArgs *a, const char *value)
 static int resize_parse(Co *co, ResizeArgs *a, int argc, char **argv)
 {
     const char *size;
-    int c, ret;
+    int ret;
 
     if (argc < 3) {
         return img_usage_error("Not enough arguments");
     }
     size = argv[--argc];
-    while ((c = img_getopt(argc, argv, ":f:hq", resize_longopts)) != -1) {
-        ret = resize_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    ret = img_parse_options(co, argc, argv, ":f:hq", resize_longopts,
+                            resize_take, a);
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting image file name and size");

@@ -72,15 +72,15 @@ typedef struct SnapshotArgs {
 } SnapshotArgs;
 
 static const struct option snapshot_longopts[] = {
-    { "help", no_argument, 0, 'h' },
-    { "object", required_argument, 0, 1 },
-    { "image-opts", no_argument, 0, 2 },
-    { "force-share", no_argument, 0, 'U' },
+    IMG_LONGOPTS,
+    IMG_LONGOPT_SHARE,
     { 0 }
 };
 
-static int snapshot_take(Co *co, SnapshotArgs *a, int c)
+static int snapshot_take(Co *co, void *opaque, int c)
 {
+    SnapshotArgs *a = opaque;
+
     switch (c) {
     case 'l':
     case 'a':
@@ -94,29 +94,18 @@ static int snapshot_take(Co *co, SnapshotArgs *a, int c)
         return -1;
     case 'q':
         return -1;
-    case 'U':
-        a->image.flags |= OPEN_FORCE_SHARE;
-        return -1;
-    case 1:
-        return img_object(co, optarg);
-    case 2:
-        a->image.image_opts = true;
-        return -1;
     default:
-        return img_getopt_code(c);
+        return img_take_source(co, &a->image, c);
     }
 }
 
 static int snapshot_parse(Co *co, SnapshotArgs *a, int argc, char **argv)
 {
-    int c, ret;
+    int ret = img_parse_options(co, argc, argv, ":la:c:d:hqU",
+                                snapshot_longopts, snapshot_take, a);
 
-    while ((c = img_getopt(argc, argv, ":la:c:d:hqU",
-                           snapshot_longopts)) != -1) {
-        ret = snapshot_take(co, a, c);
-        if (ret >= 0) {
-            return ret;
-        }
+    if (ret >= 0) {
+        return ret;
     }
     if (optind != argc - 1) {
         return img_usage_error("Expecting one image file name");
