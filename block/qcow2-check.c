@@ -366,6 +366,7 @@ static int check_mark(Co *co, Node *node, const CheckResult *res)
     int r = io_flush(co, node->file->child);
 
     if (r >= 0 && res->check_errors == 0 && res->corruptions == 0) {
+        qcow2_state(node)->untidy = false;
         r = qcow2_mark_clean(co, node);
         if (r >= 0) {
             r = qcow2_mark_consistent(co, node);

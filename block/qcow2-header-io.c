@@ -73,7 +73,7 @@ int qcow2_mark_clean(Co *co, Node *node)
     Qcow2State *s = qcow2_state(node);
     int r;
 
-    if (!(s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY)) {
+    if (!(s->hdr.incompatible & QCOW2_INCOMPAT_DIRTY) || s->untidy) {
         return 0;
     }
     r = qcow2_flush_metadata(co, node);

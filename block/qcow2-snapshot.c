@@ -123,12 +123,17 @@ static int snapshot_sync(Co *co, Node *node)
     return r;
 }
 
-/* Ends what begin began. Lazy images stay dirty until they are closed. */
+/* Ends what begin began. Lazy images stay dirty until they are closed, those
+ * where a failure left COPIED flags and counts at odds until they are mended at
+ * the next open. */
 static int snapshot_end(Co *co, Node *node, int r)
 {
     Qcow2State *s = qcow2_state(node);
 
     co_mutex_unlock(&s->meta);
+    if (r >= 0) {
+        s->untidy = false;
+    }
     if (r >= 0 && s->hdr.version >= 3 && !s->lazy_refcounts) {
         r = qcow2_mark_clean(co, node);
     }
@@ -183,6 +188,7 @@ static int snapshot_append(Co *co, Node *node, const Qcow2Snapshot *sn,
 static void create_undo(Co *co, Node *node, Qcow2Snapshot *sn, bool refs)
 {
     Qcow2State *s = qcow2_state(node);
+    int r = 0;
 
     if (sn->l1_offset) {
         qcow2_free_clusters(co, node, sn->l1_offset,
@@ -190,9 +196,9 @@ static void create_undo(Co *co, Node *node, Qcow2Snapshot *sn, bool refs)
                             QCOW2_DISCARD_ALWAYS);
     }
     if (refs) {
-        qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, -1);
+        r = qcow2_snapshot_add_refs(co, node, s->l1, s->hdr.l1_size, -1);
     }
-    qcow2_snapshot_update_copied(co, node, false);
+    s->untidy = qcow2_snapshot_update_copied(co, node, false) < 0 || r < 0;
     qcow2_snapshot_clear(sn);
 }
 
@@ -207,6 +213,7 @@ static int snapshot_create_locked(Co *co, Node *node, Qcow2Snapshot *sn)
         qcow2_snapshot_clear(sn);
         return r;
     }
+    s->untidy = true;
     r = qcow2_snapshot_update_copied(co, node, true);
     if (r >= 0) {
         r = snapshot_sync(co, node);
@@ -304,6 +311,7 @@ static int snapshot_remove_locked(Co *co, Node *node, unsigned i,
         s->nb_snapshots++;
         return r;
     }
+    s->untidy = true;
     r = qcow2_snapshot_add_refs(co, node, l1, sn.l1_size, -1);
     if (r >= 0) {
         qcow2_free_clusters(co, node, sn.l1_offset,
@@ -436,6 +444,7 @@ static int snapshot_apply_locked(Co *co, Node *node, const Qcow2Snapshot *sn,
     }
     r = snapshot_begin(co, node);
     if (r >= 0) {
+        s->untidy = true;
         r = qcow2_snapshot_add_refs(co, node, l1, n, 1);
     }
     if (r < 0) {
@@ -444,7 +453,7 @@ static int snapshot_apply_locked(Co *co, Node *node, const Qcow2Snapshot *sn,
     off = snapshot_copy_l1(co, node, l1, n);
     r = off < 0 ? off : snapshot_sync(co, node);
     if (r < 0) {
-        qcow2_snapshot_add_refs(co, node, l1, n, -1);
+        s->untidy = qcow2_snapshot_add_refs(co, node, l1, n, -1) < 0;
         return r;
     }
     r = apply_announce(co, node, sn->disk_size, n, off);

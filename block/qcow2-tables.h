@@ -23,7 +23,8 @@ int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
 /* Sets or clears a bit of the header's incompatible features, durably. No-op
  * with 0 if it is so already. */
 int qcow2_mark_dirty(Co *co, Node *node);
-int qcow2_mark_clean(Co *co, Node *node);           /* flushes first */
+/* Flushes first. Nothing happens while the image is untidy. */
+int qcow2_mark_clean(Co *co, Node *node);
 int qcow2_mark_corrupt(Co *co, Node *node);
 int qcow2_mark_consistent(Co *co, Node *node);      /* flushes first */
 /*

@@ -156,6 +156,8 @@ struct Qcow2State {
     bool signaled_corruption;
 
     bool corrupt;                   /* no more requests are served */
+    bool untidy;                    /* COPIED flags and counts may differ: the
+                                     * image stays dirty */
     bool holes_checked, has_holes;  /* the file has fewer blocks than clusters:
                                      * status looks below for zeroes */
     bool bitmaps_loaded;            /* qcow2-bitmap.c */
