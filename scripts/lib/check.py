@@ -238,6 +238,8 @@ STEPS = {
         'tests/crash/power-loss', '--states', '2500']),
     'kill': lambda: tap('kill', ['tests/crash/kill-random', '--kills',
                                  '2000']),
+    'faults': lambda: tap('faults', ['tests/crash/fault-table', '--share',
+                                     '1']),
 }
 DEFAULT = list(STEPS)[:list(STEPS).index('guest') + 1]
 
