@@ -76,6 +76,18 @@ class Daemon:
             raise SystemExit(f'{command}: {line}')
         return span, self.cpu() - cpu
 
+    def has(self, command):
+        self.s.sendall(b'{"execute": "query-commands"}\n')
+        return f'"{command}"' in self.f.readline()
+
+    def job(self, command, **arguments):
+        """(milliseconds, of which it ran) until a job is gone."""
+        cpu, began = self.cpu(), time.perf_counter()
+        self.cmd(command, job_id='j', **arguments)
+        while '"status": "null"' not in self.f.readline():
+            pass
+        return (time.perf_counter() - began) * 1e3, self.cpu() - cpu
+
     def memory(self):
         with open(f'/proc/{self.p.pid}/smaps_rollup', encoding='ascii') as f:
             for line in f:
@@ -158,6 +170,41 @@ def memory(folder, work, add, data):
         d.quit()
 
 
+def populate(folder, work, add, data):
+    """1 GiB of data beside the same, and the tables of 1 TiB; QEMU can't."""
+    one, two, table = (os.path.join(work, n) for n in ('one', 'two', 'table'))
+    for path in (one, two):
+        with open(path, 'wb') as f:
+            for _ in range(1024):
+                f.write(b'data' * (1 << 18))
+    subprocess.run([os.path.join(folder, 'qemu-img'), 'create', '-q', '-f',
+                    'qcow2', '-o', 'preallocation=metadata', table, '1T'],
+                   check=True)
+    d = Daemon(folder, work)
+    if not d.has(P + 'populate'):
+        d.quit()
+        return
+    for name, driver, path in (('one', 'raw', one), ('two', 'raw', two),
+                               ('table', 'qcow2', table)):
+        d.cmd('blockdev-add', driver=driver, node_name=name, file={
+            'driver': 'file', 'filename': path})
+        d.cmd(P + 'add', node=name, name='b', disabled=True)
+    for what, node, more in (
+            ('populate 1 GiB, non-zero', 'one', {'pattern': 'non-zero'}),
+            ('populate 1 GiB, difference', 'one', {
+                'pattern': 'difference', 'base-node': 'two'}),
+            ('populate 1 TiB, allocation', 'table', {
+                'pattern': 'allocation-top'})):
+        add(what, d.job(P + 'populate', node=node, name='b', **more))
+    d.quit()
+    before, began = tool_cpu(), time.perf_counter()
+    subprocess.run(['cmp', one, two], check=True)
+    add('cmp, 1 GiB', ((time.perf_counter() - began) * 1e3,
+                       tool_cpu() - before))
+    for path in (one, two, table):
+        os.unlink(path)
+
+
 def tool_cpu():
     u = resource.getrusage(resource.RUSAGE_CHILDREN)
     return (u.ru_utime + u.ru_stime) * 1e3
@@ -183,6 +230,8 @@ def tools(folder, work, add, data):
 
 
 def cell(samples):
+    if not samples:
+        return f'{"n/a":>30}'
     wall, cpu = [w for w, _ in samples], [c for _, c in samples]
     text = f'{statistics.median(wall):10.2f}{min(wall):10.2f}'
     return text + (f'{statistics.median(cpu):10.2f}' if cpu[0] is not None
@@ -212,7 +261,7 @@ def main():
                 def add(what, value):
                     table.setdefault(what, [[] for _ in args.folders])[
                         i].append(value)
-                for part in (commands, opening, memory, tools):
+                for part in (commands, opening, memory, tools, populate):
                     part(folder, work, add, data)
     finally:
         shutil.rmtree(work)
