@@ -15,25 +15,40 @@
 
 #include "nbd/server-internal.h"
 
+void nbd_extents_end(NbdExtents *e)
+{
+    if (!e->len) {
+        return;
+    }
+    if (e->conn->extended) {
+        stq_be_p(e->at, e->len);
+        stq_be_p(e->at + 8, e->flags);
+        e->at += 16;
+    } else {
+        stl_be_p(e->at, e->len);
+        stl_be_p(e->at + 4, e->flags);
+        e->at += 8;
+    }
+    e->n++;
+    e->len = 0;
+}
+
 bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags)
 {
-    NbdExtent ext = { len, flags };
-
     if (e->full) {
         return false;
     }
-    if (e->list->len) {
-        NbdExtent *last = &g_array_index(e->list, NbdExtent, e->list->len - 1);
-        if (last->flags == flags) {
-            last->len += len;
-            return true;
-        }
-        if (e->list->len == e->max) {
-            e->full = true;
-            return false;
-        }
+    if (e->len && e->flags == flags) {
+        e->len += len;
+        return true;
     }
-    g_array_append_val(e->list, ext);
+    if (e->len && e->n + 1 == e->max) {
+        e->full = true;
+        return false;
+    }
+    nbd_extents_end(e);
+    e->len = len;
+    e->flags = flags;
     return true;
 }
 
@@ -63,7 +78,7 @@ static void note_zero(Co *co, const NbdExtents *out, int64_t off,
     }
 }
 
-static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
+static int query_allocation(Co *co, NbdExport *exp, const NbdContext *ctx,
                             int64_t off, int64_t len, NbdExtents *out)
 {
     while (len) {
@@ -86,8 +101,8 @@ static int query_allocation(Co *co, NbdExport *exp, NbdContext *ctx,
     return 0;
 }
 
-static int query_depth(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
-                       int64_t len, NbdExtents *out)
+static int query_depth(Co *co, NbdExport *exp, const NbdContext *ctx,
+                       int64_t off, int64_t len, NbdExtents *out)
 {
     while (len) {
         Extent ext;
@@ -105,29 +120,31 @@ static int query_depth(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
     return 0;
 }
 
-static int query_bitmap(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
-                        int64_t len, NbdExtents *out)
+static int query_bitmap(Co *co, NbdExport *exp, const NbdContext *ctx,
+                        int64_t off, int64_t len, NbdExtents *out)
 {
     DirtyBitmap *bm = ctx->opaque;
     const Bitset *bits = bitmap_bits(co, bm, NULL);
     int shift = bm->granularity_shift;
-    int64_t end = off + len;
+    int64_t end = off + len, last = ((end - 1) >> shift) + 1;
+    int64_t first, n;
 
     if (!bits) {
         return -EIO;
     }
-    while (off < end) {
-        int64_t bit = off >> shift;
-        int64_t last = (end - 1) >> shift;
-        bool dirty = bitset_test(bits, bit);
-        int64_t next = dirty ? bitset_next_clear(bits, bit, last + 1)
-                             : bitset_next_set(bits, bit, last + 1);
-        int64_t stop = next < 0 ? end : MIN(end, next << shift);
+    while (off < end &&
+           bitset_next_run(bits, off >> shift, last, INT64_MAX, &first, &n)) {
+        int64_t start = MAX(first << shift, off);
+        int64_t stop = MIN((first + n) << shift, end);
 
-        if (!nbd_extents_add(out, stop - off, dirty ? NBD_STATE_DIRTY : 0)) {
+        if ((start > off && !nbd_extents_add(out, start - off, 0)) ||
+            !nbd_extents_add(out, stop - start, NBD_STATE_DIRTY)) {
             return 0;
         }
         off = stop;
+    }
+    if (off < end) {
+        nbd_extents_add(out, end - off, 0);
     }
     return 0;
 }
@@ -183,8 +200,8 @@ static int joint_walk(Co *co, NbdExport *exp, int64_t off, int64_t end,
     return 0;
 }
 
-static int query_joint(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
-                       int64_t len, NbdExtents *out)
+static int query_joint(Co *co, NbdExport *exp, const NbdContext *ctx,
+                       int64_t off, int64_t len, NbdExtents *out)
 {
     int64_t end = off + len;
 

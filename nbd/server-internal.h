@@ -94,20 +94,23 @@ NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c);
 
 /* ---- metadata contexts (meta.c) ---- */
 
-/* Extents of one answer; neighbours alike are joined. */
-typedef struct NbdExtents {
+/* Extents of one answer, as they are sent; neighbours alike are joined. */
+typedef struct NbdExtents NbdExtents;
+struct NbdExtents {
     const NbdContext *ctx;      /* whose they are */
     NbdConn *conn;              /* who asks */
-    GArray *list;               /* of NbdExtent */
-    unsigned max;
-    bool full;
-} NbdExtents;
-typedef struct NbdExtent {
-    uint64_t len;
+    uint64_t len;               /* the last one, which may grow; 0: none yet */
     uint32_t flags;
-} NbdExtent;
+    bool full;
+    unsigned n, max;            /* how many there are, but for the last one */
+    uint8_t *buf, *at;          /* they: room for max, and its end */
+    size_t size;                /* of buf, which is the connection's pool's */
+    NbdExtents *next;           /* another context's */
+};
 /* False once there is no room for more. */
 bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags);
+/* The last one has its length. */
+void nbd_extents_end(NbdExtents *e);
 
 struct NbdContext {
     uint32_t id;
@@ -116,8 +119,8 @@ struct NbdContext {
     bool unlisted;              /* only for those who ask by its name */
     /* Fills in what is known of [off, off + len), at least one extent. On the
      * export's loop. 0 or -errno. */
-    int (*query)(Co *co, NbdExport *exp, NbdContext *ctx, int64_t off,
-                 int64_t len, NbdExtents *out);
+    int (*query)(Co *co, NbdExport *exp, const NbdContext *ctx,
+                 int64_t off, int64_t len, NbdExtents *out);
 };
 NbdContext *nbd_context_allocation(void);
 NbdContext *nbd_context_depth(void);
@@ -207,6 +210,7 @@ struct NbdReq {
     int niov, iov_size;
     size_t reply_len;
     void *owned;                /* freed with the reply */
+    NbdExtents *extents;        /* likewise */
     NbdReq *next;
 };
 
@@ -221,6 +225,8 @@ void nbd_status_reply(Co *co, NbdReq *req);
 int nbd_status_take_payload(NbdReq *req);
 /* What an answer may take, in bytes. */
 size_t nbd_status_memory(const NbdReq *req);
+/* Frees req->extents. */
+void nbd_status_free(NbdReq *req);
 
 /* A successful reply without payload, or an error (positive errno). */
 void nbd_reply_status(NbdReq *req, int err);

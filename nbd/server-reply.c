@@ -256,6 +256,7 @@ NbdReq *nbd_req_new(NbdConn *conn)
     req->reply_len = 0;
     req->iov_size = ARRAY_SIZE(req->small_iov);
     req->owned = NULL;
+    req->extents = NULL;
     req->memory = 0;
     conn->in_flight++;
     return req;
@@ -273,6 +274,7 @@ void nbd_req_free(NbdReq *req)
         g_free(req->iov);
     }
     g_free(req->owned);
+    nbd_status_free(req);
     req->next = conn->free_reqs;
     conn->free_reqs = req;
     conn->in_flight--;

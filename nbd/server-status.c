@@ -2,7 +2,8 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * Transmission: block status. Every context that is wanted is asked for its
- * extents (meta.c); the answer has a chunk for each, all in one piece of memory.
+ * extents (meta.c), which it writes as they are sent; the answer has a chunk for
+ * each.
  */
 
 #include "nbd/server-internal.h"
@@ -10,48 +11,47 @@
 #define STATUS_MAX_EXTENTS (MiB / 8)
 #define STATUS_LEAST 512        /* most extents are no shorter */
 
-/* One chunk: context id, then the extents in wire order. */
-static void reply_status_chunk(NbdReq *req, const NbdExtents *e, bool done,
-                               uint8_t **at)
+static size_t extent_size(const NbdConn *conn)
 {
-    bool ext = req->conn->extended;
-    uint8_t head[8], *p = *at;
+    return conn->extended ? 16 : 8;
+}
 
-    stl_be_p(head, e->ctx->id);
-    stl_be_p(head + 4, e->list->len);
-    for (guint i = 0; i < e->list->len; i++) {
-        const NbdExtent *x = &g_array_index(e->list, NbdExtent, i);
-        if (ext) {
-            stq_be_p(p, x->len);
-            stq_be_p(p + 8, x->flags);
-            p += 16;
-        } else {
-            stl_be_p(p, x->len);
-            stl_be_p(p + 4, x->flags);
-            p += 8;
-        }
-    }
-    nbd_reply_chunk(req, done, ext ? NBD_REPLY_TYPE_BLOCK_STATUS_EXT
-                                   : NBD_REPLY_TYPE_BLOCK_STATUS,
-                    head, ext ? 8 : 4, *at, p - *at);
-    *at = p;
+/* How many extents of a context an answer may have. */
+static unsigned status_most(const NbdReq *req)
+{
+    return req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 :
+           MIN(req->h.len / STATUS_LEAST + 2, STATUS_MAX_EXTENTS);
 }
 
 size_t nbd_status_memory(const NbdReq *req)
 {
-    uint64_t most = req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 :
-                    MIN(req->h.len / STATUS_LEAST + 1, STATUS_MAX_EXTENTS);
+    const NbdConn *conn = req->conn;
 
-    /* As they are collected, and as they are sent. */
-    return most * 2 * sizeof(NbdExtent) * req->conn->contexts->len;
+    return status_most(req) * extent_size(conn) * conn->contexts->len;
 }
 
-static void free_extents(void *opaque)
+void nbd_status_free(NbdReq *req)
 {
-    NbdExtents *e = opaque;
+    while (req->extents) {
+        NbdExtents *e = req->extents;
 
-    g_array_free(e->list, true);
-    g_free(e);
+        req->extents = e->next;
+        nbd_bufpool_put(req->conn->pool, e->buf, e->size);
+        g_free(e);
+    }
+}
+
+/* One chunk: context id, then the extents. */
+static void reply_status_chunk(NbdReq *req, const NbdExtents *e)
+{
+    bool ext = req->conn->extended;
+    uint8_t head[8];
+
+    stl_be_p(head, e->ctx->id);
+    stl_be_p(head + 4, e->n);
+    nbd_reply_chunk(req, !e->next, ext ? NBD_REPLY_TYPE_BLOCK_STATUS_EXT
+                                       : NBD_REPLY_TYPE_BLOCK_STATUS,
+                    head, ext ? 8 : 4, e->buf, e->at - e->buf);
 }
 
 int nbd_status_take_payload(NbdReq *req)
@@ -94,16 +94,16 @@ static bool status_wants(const NbdReq *req, const NbdContext *ctx)
     return false;
 }
 
-/* Asks every context that is wanted; the answers, or NULL with *@err. */
-static GPtrArray *status_collect(Co *co, NbdReq *req, int *err)
+/* Room for the answers of the contexts that are wanted, in the connection's order.
+ * How many, or -ENOMEM. */
+static int status_prepare(NbdReq *req)
 {
     NbdConn *conn = req->conn;
-    Root *root = conn->exp->common.root;
-    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func(free_extents);
+    NbdExtents **tail = &req->extents;
+    int n = 0;
 
-    root_begin(co, root);
-    for (guint i = 0; i < conn->contexts->len && !*err; i++) {
-        NbdContext *ctx = g_ptr_array_index(conn->contexts, i);
+    for (guint i = 0; i < conn->contexts->len; i++) {
+        const NbdContext *ctx = g_ptr_array_index(conn->contexts, i);
         NbdExtents *e;
 
         if (!status_wants(req, ctx)) {
@@ -112,40 +112,52 @@ static GPtrArray *status_collect(Co *co, NbdReq *req, int *err)
         e = g_new0(NbdExtents, 1);
         e->ctx = ctx;
         e->conn = conn;
-        e->list = g_array_new(false, false, sizeof(NbdExtent));
-        e->max = req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : STATUS_MAX_EXTENTS;
-        g_ptr_array_add(all, e);
-        *err = -ctx->query(co, conn->exp, ctx, req->h.from, req->h.len, e);
+        e->max = status_most(req);
+        e->size = e->max * extent_size(conn);
+        e->buf = e->at = nbd_bufpool_get(conn->pool, e->size);
+        *tail = e;
+        tail = &e->next;
+        n++;
+        if (!e->buf) {
+            return -ENOMEM;
+        }
+    }
+    return n;
+}
+
+static int status_query(Co *co, NbdReq *req)
+{
+    NbdConn *conn = req->conn;
+    Root *root = conn->exp->common.root;
+    int ret = 0;
+
+    root_begin(co, root);
+    for (NbdExtents *e = req->extents; e && ret == 0; e = e->next) {
+        ret = e->ctx->query(co, conn->exp, e->ctx, req->h.from, req->h.len, e);
+        nbd_extents_end(e);
     }
     root_end(root);
     co_move(co, conn->loop);
-    return *err ? NULL : g_steal_pointer(&all);
+    return ret;
 }
 
 void nbd_status_reply(Co *co, NbdReq *req)
 {
     NbdConn *conn = req->conn;
-    g_autoptr(GPtrArray) all = NULL;
-    int err = 0;
-    size_t n = 0;
-    uint8_t *at;
+    int n, ret;
 
     if (!conn->structured || !conn->contexts->len) {
         nbd_reply_status(req, EINVAL);
         return;
     }
-    all = status_collect(co, req, &err);
-    if (!all) {
-        nbd_reply_status(req, err);
+    n = status_prepare(req);
+    ret = n < 0 ? n : status_query(co, req);
+    if (ret < 0) {
+        nbd_reply_status(req, -ret);
         return;
     }
-    for (guint i = 0; i < all->len; i++) {
-        n += ((NbdExtents *)g_ptr_array_index(all, i))->list->len;
-    }
-    at = req->owned = g_malloc(n * (conn->extended ? 16 : 8));
-    nbd_reply_reserve(req, all->len);
-    for (guint i = 0; i < all->len; i++) {
-        reply_status_chunk(req, g_ptr_array_index(all, i), i + 1 == all->len,
-                           &at);
+    nbd_reply_reserve(req, n);
+    for (const NbdExtents *e = req->extents; e; e = e->next) {
+        reply_status_chunk(req, e);
     }
 }

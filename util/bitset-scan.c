@@ -60,13 +60,39 @@ int64_t bitset_next_clear(const Bitset *set, int64_t from, int64_t end)
     return bitset_find(set, from, end, false);
 }
 
+/* The next run, if it begins and ends in the page of @from, which is mixed: the page
+ * is looked up once. */
+static bool run_in_page(const Bitset *set, int64_t from, int64_t end,
+                        int64_t *first, int64_t *n)
+{
+    int64_t p = from >> PAGE_SHIFT, base = p << PAGE_SHIFT;
+    const BitsetPage *page = page_get(set, p);
+    int64_t page_end = MIN(end - base, BITSET_PAGE_BITS), start, stop;
+
+    if (!page_is_mixed(page)) {
+        return false;
+    }
+    start = bitset_words_find(page->words, from - base, page_end, true);
+    if (start < 0) {
+        return false;
+    }
+    stop = bitset_words_find(page->words, start, page_end, false);
+    *first = base + start;
+    *n = stop - start;
+    return stop >= 0;
+}
+
 bool bitset_next_run(const Bitset *set, int64_t from, int64_t end,
                      int64_t max_bits, int64_t *first, int64_t *n)
 {
-    int64_t start = bitset_find(set, from, end, true);
-    int64_t stop;
+    int64_t start, stop;
 
     g_assert(max_bits > 0);
+    if (from < end && run_in_page(set, from, end, first, n) &&
+        *n <= max_bits) {
+        return true;
+    }
+    start = bitset_find(set, from, end, true);
     if (start < 0) {
         return false;
     }
