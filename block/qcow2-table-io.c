@@ -58,6 +58,8 @@ int qcow2_read_table(Co *co, Node *node, int64_t off, int64_t entries,
     for (int64_t i = 0; i < entries; i++) {
         table[i] = ldq_be_p(&table[i]);
     }
+    /* Mostly the refcount table has few entries in a whole cluster. */
+    buffer_release_zeroes(table, entries * 8);
     *ret = g_steal_pointer(&table);
     return 0;
 }

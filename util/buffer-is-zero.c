@@ -11,6 +11,8 @@
  * over vectors of 64-bit words, is compiled for the base machine, for AVX2 and
  * for AVX-512; which one is used is decided once, before main().
  */
+#include <sys/mman.h>
+
 #include "util/iov.h"
 
 #define BLOCK 256
@@ -113,4 +115,25 @@ bool buffer_is_zero(const void *buf, size_t len)
         return false;
     }
     return long_is_zero_fn(p, len);
+}
+
+void buffer_release_zeroes(void *buf, size_t len)
+{
+    size_t page = getpagesize();
+    uintptr_t at = ROUND_UP((uintptr_t)buf, page);
+    uintptr_t end = ROUND_DOWN((uintptr_t)buf + len, page);
+    uintptr_t zeroes = at;
+
+    for (; at < end; at += page) {
+        if (buffer_is_zero((void *)at, page)) {
+            continue;
+        }
+        if (at > zeroes) {
+            madvise((void *)zeroes, at - zeroes, MADV_DONTNEED);
+        }
+        zeroes = at + page;
+    }
+    if (end > zeroes) {
+        madvise((void *)zeroes, end - zeroes, MADV_DONTNEED);
+    }
 }

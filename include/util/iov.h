@@ -49,5 +49,8 @@ int iov_advance(struct iovec **iov, int niov, size_t n);
 
 /* Whether @len bytes are all zero; wide instructions where the CPU has them. */
 bool buffer_is_zero(const void *buf, size_t len);
+/* Gives whole pages of zeroes in private memory back to the system until they are
+ * written to; they read as zeroes all the same. */
+void buffer_release_zeroes(void *buf, size_t len);
 
 #endif

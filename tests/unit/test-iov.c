@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /* Scattered buffers against one flat buffer, and buffer_is_zero(). */
+#include <sys/mman.h>
+
 #include "util/bytes.h"
 #include "util/iov.h"
 
@@ -170,6 +172,41 @@ static void test_buffer_is_zero(void)
     }
 }
 
+static size_t resident(const uint8_t *p, size_t len)
+{
+    size_t n = 0, pages = len / getpagesize();
+    g_autofree unsigned char *in = g_malloc0(pages);
+
+    g_assert_cmpint(mincore((void *)p, len, in), ==, 0);
+    for (size_t i = 0; i < pages; i++) {
+        n += in[i] & 1;
+    }
+    return n;
+}
+
+/* What was there is there, and only that takes memory. */
+static void test_release_zeroes(void)
+{
+    size_t page = getpagesize(), len = 64 * page;
+    g_autofree uint8_t *want = g_malloc0(len);
+    uint8_t *p = mmap(NULL, len, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    g_assert_true(p != MAP_FAILED);
+    madvise(p, len, MADV_NOHUGEPAGE);
+    for (size_t round = 0; round < 4; round++) {
+        want[(round * 20 + 1) * page - 1] = 1;
+        memset(p, 0, len);
+        memcpy(p, want, len);
+        g_assert_cmpint(resident(p, len), ==, 64);
+        /* The first and the last page are not whole. */
+        buffer_release_zeroes(p + 1, len - 2);
+        g_assert_cmpint(resident(p, len), ==, MAX(round + 2, 2));
+        g_assert_cmpint(memcmp(p, want, len), ==, 0);
+    }
+    munmap(p, len);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -178,5 +215,6 @@ int main(int argc, char **argv)
     g_test_add_func("/iov/aligned", test_aligned);
     g_test_add_func("/iov/advance", test_advance);
     g_test_add_func("/iov/buffer-is-zero", test_buffer_is_zero);
+    g_test_add_func("/iov/buffer-release-zeroes", test_release_zeroes);
     return g_test_run();
 }
