@@ -320,6 +320,39 @@ static bool qcow2_open(Co *co, Node *node, OpenFlags flags, Error **errp)
     return true;
 }
 
+/* Somebody else may have written to the image: all is read anew. The children
+ * are the same. */
+static bool load_again(Co *co, Node *node, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    Qcow2Options o;
+
+    g_clear_pointer(&node->backing_file, g_free);
+    g_clear_pointer(&node->backing_format, g_free);
+    if (!open_header(co, node, 0, errp) ||
+        !qcow2_options_parse(&s->hdr, &node->options->u.qcow2, node->flags,
+                             &o, errp)) {
+        return false;
+    }
+    set_geometry(s, &o);
+    set_options(s, &o, is_writable(node));
+    make_caches(node, &o);
+    return open_tables(co, node, 0, errp) &&
+           begin_writing(co, node, 0, errp) &&
+           qcow2_load_bitmaps(co, node, errp);
+}
+
+static bool qcow2_activate(Co *co, Node *node, Error **errp)
+{
+    free_state(co, node);
+    if (!load_again(co, node, errp)) {
+        qcow2_state(node)->corrupt = true;
+        return false;
+    }
+    qcow2_state(node)->corrupt = false;
+    return true;
+}
+
 /* ---- close ---- */
 
 /* Leaves the image as one that nobody writes: all stored, all clean. */
@@ -353,6 +386,11 @@ static bool end_writing(Co *co, Node *node, bool release_bitmaps,
                          node->name);
     }
     return r >= 0 && stored;
+}
+
+static bool qcow2_inactivate(Co *co, Node *node, Error **errp)
+{
+    return end_writing(co, node, true, errp);
 }
 
 static void qcow2_close(Co *co, Node *node)
@@ -527,6 +565,8 @@ const BlockDriver qcow2_driver = {
     .supports_compressed = true,
     .open = qcow2_open,
     .close = qcow2_close,
+    .inactivate = qcow2_inactivate,
+    .activate = qcow2_activate,
     .read = qcow2_read,
     .write = qcow2_write,
     .zero = qcow2_zero,

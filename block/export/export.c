@@ -13,6 +13,7 @@
  */
 
 #include "block/export.h"
+#include "block/activate.h"
 #include "block/graph.h"
 #include "qapi/qapi-events.h"
 #include "util/id.h"
@@ -100,6 +101,15 @@ static Node *find_node(const BlockExportOptions *opts, Error **errp)
     return node;
 }
 
+/* Unless the export bears it, its node is active. */
+static bool activate(Co *co, Node *node, const BlockExportOptions *opts,
+                     Error **errp)
+{
+    return !node->inactive ||
+           (opts->has_allow_inactive && opts->allow_inactive) ||
+           node_activate(co, node, errp);
+}
+
 static bool move_to_iothread(Co *co, Node *node,
                              const BlockExportOptions *opts, Error **errp)
 {
@@ -143,6 +153,7 @@ static const BlockExportDriver *check_options(const BlockExportOptions *opts,
 BlockExport *export_add(Co *co, BlockExportOptions *opts, Error **errp)
 {
     const BlockExportDriver *drv = check_options(opts, errp);
+    uint64_t need;
     Node *node;
     BlockExport *exp;
 
@@ -151,7 +162,8 @@ BlockExport *export_add(Co *co, BlockExportOptions *opts, Error **errp)
         return NULL;
     }
     node = find_node(opts, errp);
-    if (!node || !move_to_iothread(co, node, opts, errp)) {
+    if (!node || !activate(co, node, opts, errp) ||
+        !move_to_iothread(co, node, opts, errp)) {
         return NULL;
     }
     exp = g_malloc0(drv->size);
@@ -161,12 +173,15 @@ BlockExport *export_add(Co *co, BlockExportOptions *opts, Error **errp)
     exp->user_owned = true;
     exp->writable = opts->has_writable && opts->writable;
     exp->fixed_iothread = opts->has_fixed_iothread && opts->fixed_iothread;
+    need = PERM_CONSISTENT_READ | (exp->writable ? PERM_WRITE : 0);
     exp->root = root_open(co, node, "", &export_root_ops, exp,
-                          PERM_CONSISTENT_READ |
-                          (exp->writable ? PERM_WRITE : 0), PERM_ALL, errp);
+                          node->inactive ? 0 : need, PERM_ALL, errp);
     if (!exp->root) {
         goto fail;
     }
+    exp->root->need = need;         /* when the node is active */
+    exp->root->allow_inactive = opts->has_allow_inactive &&
+                                opts->allow_inactive;
     exp->root->write_through = opts->has_writethrough && opts->writethrough;
     if (!drv->create(co, exp, opts, errp)) {
         goto fail;

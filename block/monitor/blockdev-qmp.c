@@ -10,6 +10,7 @@
  */
 #include "util/osdep.h"
 
+#include "block/activate.h"
 #include "block/graph.h"
 #include "block/info.h"
 #include "block/io.h"
@@ -114,6 +115,44 @@ bool qmp_blockdev_del(Co *co, const char *node_name, Error **errp)
     }
     node->named_by_user = false;
     node_unref(co, node);
+    return true;
+}
+
+/* ---- blockdev-set-active ---- */
+
+static bool set_active(Co *co, Node *node, bool active, Error **errp)
+{
+    return active ? node_activate(co, node, errp)
+                  : node_inactivate(co, node, errp);
+}
+
+static bool has_node_parent(const Node *node)
+{
+    for (guint i = 0; i < node->parents->len; i++) {
+        const Edge *e = g_ptr_array_index(node->parents, i);
+
+        if (e->parent) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool qmp_blockdev_set_active(Co *co, const char *node_name, bool active,
+                             Error **errp)
+{
+    Node *node;
+
+    if (node_name) {
+        node = node_lookup_either(NULL, node_name, errp);
+        return node && set_active(co, node, active, errp);
+    }
+    /* Children go with their parents. */
+    for (node = node_first(); node; node = node_next(node)) {
+        if (!has_node_parent(node) && !set_active(co, node, active, errp)) {
+            return false;
+        }
+    }
     return true;
 }
 

@@ -240,6 +240,11 @@ struct BlockDriver {
     ImageInfoSpecific *(*specific_info)(Co *co, Node *node, Error **errp);
     /* Bytes or -errno; NULL: the file child's. */
     int64_t (*allocated_size)(Co *co, Node *node);
+    /* Another process may write to the image from now on: what is in memory
+     * goes to disk. The node is writable still, and quiet. Optional. */
+    bool (*inactivate)(Co *co, Node *node, Error **errp);
+    /* Nobody else does any more: reads again what is on disk. Optional. */
+    bool (*activate)(Co *co, Node *node, Error **errp);
     /* Around the graph's move to another loop, while it is quiet. */
     void (*loop_leave)(Node *node);
     void (*loop_enter)(Node *node, Loop *loop);

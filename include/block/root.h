@@ -59,6 +59,7 @@ struct Root {
     bool write_through;     /* every write is followed by a flush or is FUA */
     /* Requests past the end fail with -EIO unless this is set. */
     bool allow_beyond_end;
+    bool allow_inactive;    /* its node may get inactive (block/activate.h) */
     RootStats stats;
 };
 
