@@ -120,10 +120,30 @@ static int deflate_decompress(void *dst, size_t dst_len, const void *src,
 #endif
 
 #ifdef CONFIG_ZSTD
+static void zstd_free(void *ctx)
+{
+    ZSTD_freeCCtx(ctx);
+}
+
+/* A context a thread: it has tables that take longer to make than to use. */
+static ZSTD_CCtx *zstd_context(void)
+{
+    static GPrivate mine = G_PRIVATE_INIT(zstd_free);
+    ZSTD_CCtx *ctx = g_private_get(&mine);
+
+    if (!ctx) {
+        ctx = ZSTD_createCCtx();
+        g_private_set(&mine, ctx);
+    } else {
+        ZSTD_CCtx_reset(ctx, ZSTD_reset_session_only);
+    }
+    return ctx;
+}
+
 static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
                              size_t src_len)
 {
-    ZSTD_CCtx *ctx = ZSTD_createCCtx();
+    ZSTD_CCtx *ctx = zstd_context();
     ZSTD_inBuffer in = { src, src_len, 0 };
     ZSTD_outBuffer out = { dst, dst_len, 0 };
     size_t r;
@@ -132,7 +152,6 @@ static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
         return -ENOMEM;
     }
     r = ZSTD_compressStream2(ctx, &out, &in, ZSTD_e_end);
-    ZSTD_freeCCtx(ctx);
     if (ZSTD_isError(r)) {
         return -EIO;
     }

@@ -2,7 +2,8 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * Compressed clusters. The work is done by workers on private buffers, several
- * clusters at once; the loop only reads, writes and links.
+ * clusters at once; the loop only reads, writes and links. Whatever order they
+ * become ready in, they lie in the file in that of the disk.
  *
  * A compressed write covers whole clusters (or the last one of the disk). Each
  * is compressed, gets its bytes behind those of the last one, is written, and
@@ -13,7 +14,8 @@
 #include "block/qcow2.h"
 #include "block/qcow2-codec.h"
 
-#define COMPRESS_WORKERS 8
+/* Clusters in work at once: all CPUs, and some more that wait or are written. */
+#define COMPRESS_MORE 6
 
 typedef struct CodecJob {
     int type;
@@ -23,8 +25,15 @@ typedef struct CodecJob {
     size_t src_len;
 } CodecJob;
 
+/* The clusters of one request get their bytes in the order of the disk. */
+typedef struct CompressRun {
+    int64_t next;               /* whose turn it is: offset on the disk */
+    CoQueue turn;
+} CompressRun;
+
 typedef struct CompressPart {
     Node *node;
+    CompressRun *run;
     int64_t off, len;
     const IoVec *iov;
     int64_t iov_off;
@@ -124,19 +133,37 @@ static void compressed_link(Node *node, const Qcow2Alloc *a, int64_t len)
     qcow2_free_entry_later(node, old, QCOW2_DISCARD_OTHER);
 }
 
-/* Stores @len compressed bytes for the cluster at @off. */
-static int write_bytes(Co *co, Node *node, int64_t off, const void *buf,
+static void turn_wait(Co *co, const CompressPart *p)
+{
+    while (p->run->next < p->off) {
+        co_queue_wait(co, &p->run->turn);
+    }
+}
+
+/* May be called again. */
+static void turn_pass(const CompressPart *p)
+{
+    if (p->run->next == p->off) {
+        p->run->next += p->len;
+        co_queue_wake_all(&p->run->turn);
+    }
+}
+
+/* Stores @len compressed bytes for the cluster. */
+static int write_bytes(Co *co, const CompressPart *p, const void *buf,
                        int64_t len)
 {
+    Node *node = p->node;
     Qcow2State *s = qcow2_state(node);
     Qcow2Alloc a = { 0 };
     int r;
 
     co_mutex_lock(co, &s->meta);
     do {
-        r = compressed_plan(co, node, &a, off, len);
+        r = compressed_plan(co, node, &a, p->off, len);
     } while (r == -EAGAIN);
     co_mutex_unlock(&s->meta);
+    turn_pass(p);
     if (r < 0) {
         return r;
     }
@@ -171,24 +198,29 @@ static int write_part(Co *co, const CompressPart *p)
     iov_to_buf(p->iov, p->iov_off, src, p->len);
     memset(src + p->len, 0, s->cluster_size - p->len);
     n = worker_run(co, job_compress, &job);
+    turn_wait(co, p);
     if (n == -ENOSPC) {
         return qcow2_write(co, p->node, p->off, p->len, p->iov, p->iov_off,
                            0);
     }
-    return n < 0 ? n : write_bytes(co, p->node, p->off, dst, n);
+    return n < 0 ? n : write_bytes(co, p, dst, n);
 }
 
 static int write_part_run(Co *co, void *arg)
 {
     g_autofree CompressPart *p = arg;
+    int r = write_part(co, p);
 
-    return write_part(co, p);
+    turn_wait(co, p);
+    turn_pass(p);
+    return r;
 }
 
 int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
                            const IoVec *iov, int64_t iov_off)
 {
     Qcow2State *s = qcow2_state(node);
+    CompressRun run = { .next = off };
     CoGroup group;
 
     if (s->external_data) {
@@ -198,12 +230,13 @@ int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
         (qcow2_in_cluster(s, len) && off + len != node->length)) {
         return -EINVAL;
     }
-    co_group_init(&group, co_loop(co), COMPRESS_WORKERS);
+    co_group_init(&group, co_loop(co),
+                  g_get_num_processors() + COMPRESS_MORE);
     while (len > 0 && group.ret >= 0) {
         CompressPart *p = g_new(CompressPart, 1);
 
         *p = (CompressPart) {
-            .node = node, .off = off, .len = MIN(len, s->cluster_size),
+            .node = node, .run = &run, .off = off, .len = MIN(len, s->cluster_size),
             .iov = iov, .iov_off = iov_off,
         };
         off += p->len;

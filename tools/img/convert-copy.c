@@ -32,6 +32,7 @@ typedef enum ConvertKind {
 typedef struct ConvertRange {
     ConvertSource *src;
     int64_t off, len;       /* in the joined disk */
+    int64_t failed;         /* where writing did, as far as it is known */
     ConvertKind kind;
 } ConvertRange;
 
@@ -246,7 +247,25 @@ static int64_t convert_alike(const ConvertRange *r, const uint8_t *buf,
     return end - pos;
 }
 
-static int convert_write_data(Co *co, ConvertCopy *c, const ConvertRange *r,
+/* Compressed clusters one by one, to see at which it fails. */
+static int convert_write_slowly(Co *co, ConvertCopy *c, ConvertRange *r,
+                                const uint8_t *buf, int64_t pos, int64_t len)
+{
+    for (int64_t end = pos + len, n; pos < end; pos += n) {
+        int ret;
+
+        n = MIN(end - pos, c->cluster_size);
+        ret = root_pwrite(co, c->target, r->off + pos, n, buf + pos,
+                          REQ_COMPRESSED);
+        if (ret < 0) {
+            r->failed = r->off + pos;
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int convert_write_data(Co *co, ConvertCopy *c, ConvertRange *r,
                               const uint8_t *buf)
 {
     int64_t unit = c->compressed ? c->cluster_size :
@@ -264,9 +283,11 @@ static int convert_write_data(Co *co, ConvertCopy *c, const ConvertRange *r,
         if (zero) {
             ret = convert_write_zeroes(co, c, r->off + pos, n);
         } else {
-            n = c->compressed ? MIN(n, c->cluster_size) : n;
             ret = root_pwrite(co, c->target, r->off + pos, n, buf + pos,
                               flags);
+        }
+        if (ret < 0 && !zero && c->compressed) {
+            ret = convert_write_slowly(co, c, r, buf, pos, n);
         }
         if (ret < 0) {
             return ret;
@@ -275,7 +296,7 @@ static int convert_write_data(Co *co, ConvertCopy *c, const ConvertRange *r,
     return 0;
 }
 
-static int convert_write(Co *co, ConvertCopy *c, const ConvertRange *r,
+static int convert_write(Co *co, ConvertCopy *c, ConvertRange *r,
                          const uint8_t *buf)
 {
     switch (r->kind) {
@@ -344,7 +365,7 @@ static void convert_throttle(Co *co, ConvertCopy *c, int64_t len)
     ratelimit_account(&c->limit, len);
 }
 
-static int convert_one(Co *co, ConvertCopy *c, const ConvertRange *r,
+static int convert_one(Co *co, ConvertCopy *c, ConvertRange *r,
                        uint8_t *buf)
 {
     bool offloaded = false;
@@ -368,11 +389,12 @@ static int convert_one(Co *co, ConvertCopy *c, const ConvertRange *r,
     if (!convert_wait_turn(co, c, r->off)) {
         return c->ret;
     }
+    r->failed = r->off;
     ret = offloaded ? 0 : convert_write(co, c, r, buf);
     if (ret < 0) {
         if (c->ret == 0) {
             error_report("error while writing at byte %" PRId64 ": %s",
-                         r->off, strerror(-ret));
+                         r->failed, strerror(-ret));
         }
         return ret;
     }
