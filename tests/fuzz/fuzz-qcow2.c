@@ -21,7 +21,7 @@
 enum { FUZZ_READ, FUZZ_CHECK, FUZZ_BITMAPS };
 
 #define FUZZ_MAX (256 * KiB)
-#define FUZZ_CAPACITY (2 * MiB)
+#define FUZZ_CAPACITY (512 * KiB)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
