@@ -10,12 +10,14 @@
  *
  *     slab:  [ head | page | page | ... ]     at a multiple of its size
  *
- * Pages may be freed by other threads than have made them; hence a lock. A slab
- * without pages goes back to the system, but for one. With the address
- * sanitizer all pages come from malloc, so that it sees their lives.
+ * Pages may be freed by other threads than have made them; hence a lock (not
+ * glib's, which the thread sanitizer does not see). A slab without pages goes
+ * back to the system, but for one. With the address sanitizer all pages come
+ * from malloc, so that it sees their lives.
  */
 #include "util/bitset-private.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #include "util/bytes.h"
@@ -37,7 +39,7 @@ struct Slab {
 
 #define SLAB_PAGES ((SLAB_BYTES - sizeof(Slab)) / sizeof(BitsetPage))
 
-static GMutex lock;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t nsmall;
 static Slab *roomy;             /* slabs with room */
 static bool spare;              /* one of them has no page in use */
@@ -118,13 +120,13 @@ BitsetPage *bitset_pool_get(void)
     BitsetPage *page = NULL;
     bool pooled;
 
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     if (nsmall >= SMALL_MAX) {
         page = pool_take();
     }
     pooled = page != NULL;
     nsmall += !pooled;
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     if (!pooled) {
         page = aligned_alloc_io(64, sizeof(*page));
     }
@@ -157,13 +159,13 @@ void bitset_pool_put(BitsetPage *page)
     if (!page) {
         return;
     }
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     if (pooled) {
         slab_give((Slab *)((uintptr_t)page & -(uintptr_t)SLAB_BYTES), page);
     } else {
         nsmall--;
     }
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     if (!pooled) {
         aligned_free(page);
     }

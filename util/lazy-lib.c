@@ -7,8 +7,9 @@
 #include "util/lazy-lib.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
-static GMutex lock;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool lazy_lib_resolve(const LazyLib *lib, void *handle, Error **errp)
 {
@@ -42,8 +43,8 @@ bool lazy_lib_load(LazyLib *lib, Error **errp)
 {
     bool ok;
 
-    g_mutex_lock(&lock);
+    pthread_mutex_lock(&lock);
     ok = lib->loaded || lazy_lib_open(lib, errp);
-    g_mutex_unlock(&lock);
+    pthread_mutex_unlock(&lock);
     return ok;
 }

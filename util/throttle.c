@@ -17,6 +17,8 @@
  */
 #include "util/throttle.h"
 
+#include <pthread.h>
+
 #include "util/loop.h"
 
 #define THROTTLE_VALUE_MAX INT64_C(1000000000000000)
@@ -34,7 +36,7 @@ typedef struct ThrottleWaiter {
 struct ThrottleGroup {
     char *name;
     int refs;                   /* under throttle_names_lock */
-    GMutex lock;
+    pthread_mutex_t lock;
     /* Under it: */
     ThrottleConfig cfg;
     ThrottleBucket bucket[THROTTLE_KINDS];
@@ -258,9 +260,9 @@ static void group_timer_fired(void *opaque)
 {
     ThrottleGroup *g = opaque;
 
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     group_dispatch(g);
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 static void group_set_timer(void *opaque)
@@ -270,17 +272,17 @@ static void group_set_timer(void *opaque)
     if (!g->timer) {
         g->timer = loop_timer_new(loop_main(), group_timer_fired, g);
     }
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     g->posted = false;
     if (g->deadline) {
         loop_timer_set(g->timer, g->deadline);
     }
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- groups ---- */
 
-static GMutex throttle_names_lock;
+static pthread_mutex_t throttle_names_lock = PTHREAD_MUTEX_INITIALIZER;
 static GPtrArray *throttle_groups;
 
 ThrottleGroup *throttle_group_new(const char *name)
@@ -289,16 +291,16 @@ ThrottleGroup *throttle_group_new(const char *name)
 
     g->name = g_strdup(name);
     g->refs = 1;
-    g_mutex_init(&g->lock);
+    pthread_mutex_init(&g->lock, NULL);
     throttle_config_init(&g->cfg);
     g->leaked_at = clock_ns();
     g->members = g_ptr_array_new();
-    g_mutex_lock(&throttle_names_lock);
+    pthread_mutex_lock(&throttle_names_lock);
     if (!throttle_groups) {
         throttle_groups = g_ptr_array_new();
     }
     g_ptr_array_add(throttle_groups, g);
-    g_mutex_unlock(&throttle_names_lock);
+    pthread_mutex_unlock(&throttle_names_lock);
     return g;
 }
 
@@ -306,7 +308,7 @@ ThrottleGroup *throttle_group_find(const char *name)
 {
     ThrottleGroup *found = NULL;
 
-    g_mutex_lock(&throttle_names_lock);
+    pthread_mutex_lock(&throttle_names_lock);
     for (guint i = 0; throttle_groups && i < throttle_groups->len; i++) {
         ThrottleGroup *g = g_ptr_array_index(throttle_groups, i);
 
@@ -315,7 +317,7 @@ ThrottleGroup *throttle_group_find(const char *name)
             found->refs++;
         }
     }
-    g_mutex_unlock(&throttle_names_lock);
+    pthread_mutex_unlock(&throttle_names_lock);
     return found;
 }
 
@@ -326,7 +328,7 @@ static void group_free(void *opaque)
 
     loop_timer_free(g->timer);
     g_ptr_array_free(g->members, true);
-    g_mutex_clear(&g->lock);
+    pthread_mutex_destroy(&g->lock);
     g_free(g->name);
     g_free(g);
 }
@@ -338,7 +340,7 @@ void throttle_group_unref(ThrottleGroup *g)
     if (!g) {
         return;
     }
-    g_mutex_lock(&throttle_names_lock);
+    pthread_mutex_lock(&throttle_names_lock);
     last = --g->refs == 0;
     if (last) {
         g_ptr_array_remove(throttle_groups, g);
@@ -346,7 +348,7 @@ void throttle_group_unref(ThrottleGroup *g)
             g_clear_pointer(&throttle_groups, g_ptr_array_unref);
         }
     }
-    g_mutex_unlock(&throttle_names_lock);
+    pthread_mutex_unlock(&throttle_names_lock);
     if (last) {
         g_assert(!g->members->len);
         if (g->timer || g->posted) {
@@ -366,19 +368,19 @@ bool throttle_group_in_use(ThrottleGroup *g)
 {
     bool used;
 
-    g_mutex_lock(&throttle_names_lock);
+    pthread_mutex_lock(&throttle_names_lock);
     used = g->refs > 1;
-    g_mutex_unlock(&throttle_names_lock);
+    pthread_mutex_unlock(&throttle_names_lock);
     return used;
 }
 
 void throttle_group_configure(ThrottleGroup *g, const ThrottleConfig *cfg)
 {
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     g->cfg = *cfg;
     memset(g->bucket, 0, sizeof(g->bucket));
     group_dispatch(g);
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- members ---- */
@@ -387,13 +389,13 @@ ThrottleMember *throttle_member_new(ThrottleGroup *g)
 {
     ThrottleMember *m = g_new0(ThrottleMember, 1);
 
-    g_mutex_lock(&throttle_names_lock);
+    pthread_mutex_lock(&throttle_names_lock);
     g->refs++;
-    g_mutex_unlock(&throttle_names_lock);
+    pthread_mutex_unlock(&throttle_names_lock);
     m->group = g;
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     g_ptr_array_add(g->members, m);
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
     return m;
 }
 
@@ -403,9 +405,9 @@ void throttle_member_free(ThrottleMember *m)
         return;
     }
     g_assert(!m->waiting[0].length && !m->waiting[1].length);
-    g_mutex_lock(&m->group->lock);
+    pthread_mutex_lock(&m->group->lock);
     g_ptr_array_remove(m->group->members, m);
-    g_mutex_unlock(&m->group->lock);
+    pthread_mutex_unlock(&m->group->lock);
     throttle_group_unref(m->group);
     g_free(m);
 }
@@ -417,35 +419,35 @@ void throttle_member_wait(Co *co, ThrottleMember *m, int64_t bytes,
     ThrottleWaiter w = { co, bytes };
     int dir = is_write;
 
-    g_mutex_lock(&g->lock);
+    pthread_mutex_lock(&g->lock);
     group_leak(g);
     if (m->released || (!group_next(g, dir) && !group_delay(g, dir))) {
         group_account(g, dir, bytes);
-        g_mutex_unlock(&g->lock);
+        pthread_mutex_unlock(&g->lock);
         return;
     }
     g_queue_push_tail(&m->waiting[dir], &w);
     group_dispatch(g);
-    g_mutex_unlock(&g->lock);
+    pthread_mutex_unlock(&g->lock);
     co_suspend(co);
 }
 
 void throttle_member_release(ThrottleMember *m)
 {
-    g_mutex_lock(&m->group->lock);
+    pthread_mutex_lock(&m->group->lock);
     m->released++;
     for (int dir = 0; dir < 2; dir++) {
         while (m->waiting[dir].length) {
             member_pass_one(m, dir);
         }
     }
-    g_mutex_unlock(&m->group->lock);
+    pthread_mutex_unlock(&m->group->lock);
 }
 
 void throttle_member_hold(ThrottleMember *m)
 {
-    g_mutex_lock(&m->group->lock);
+    pthread_mutex_lock(&m->group->lock);
     g_assert(m->released);
     m->released--;
-    g_mutex_unlock(&m->group->lock);
+    pthread_mutex_unlock(&m->group->lock);
 }
