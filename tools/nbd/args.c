@@ -90,8 +90,11 @@ static const char help_text[] =
 "  --tls-creds=ID            TLS with these credentials\n"
 "  --tls-authz=ID            which clients may come in, by their certificates\n"
 "  --tls-hostname=NAME       the name in the certificate of a listed server\n"
+"  -c, --connect=DEV         refused, as -d is: not with devices of the kernel\n"
+"  -d, --disconnect\n"
 "  --fork                    go into the background once the server listens\n"
 "  --pid-file=PATH           write the process id there\n"
+"  --selinux-label=LABEL     refused: not built with SELinux\n"
 "\n"
 "How the image is opened:\n"
 "  -f, --format=FORMAT       its format (raw, qcow2, ...)\n"
@@ -328,6 +331,31 @@ static void check_list_mode(const NbdArgs *a, int files, bool image)
     if (a->fork) {
         die("List mode is incompatible with forking");
     }
+    if (a->activated) {
+        die("List mode is incompatible with socket activation");
+    }
+}
+
+/* As sd_listen_fds() counts them. */
+static int activated_sockets(void)
+{
+    const char *pid = g_getenv("LISTEN_PID");
+    const char *fds = g_getenv("LISTEN_FDS");
+
+    return pid && fds && strtol(pid, NULL, 10) == getpid()
+           ? strtol(fds, NULL, 10) : 0;
+}
+
+/* Who is given a socket has no say in where it listens. */
+static void check_activation(const NbdArgs *a)
+{
+    const char *wrong = a->connect ? "NBD device" : a->socket ? "Unix socket" :
+                        a->bind ? "The interface" :
+                        a->port ? "TCP port number" : NULL;
+
+    if (a->activated && wrong) {
+        die("%s can't be set when using socket activation", wrong);
+    }
 }
 
 void nbd_args_parse(NbdArgs *a, int argc, char **argv)
@@ -350,6 +378,8 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
             set_option(a, opt, optarg, &cache_seen);
         }
     }
+    a->activated = activated_sockets();
+    check_activation(a);
     if (!a->tls_creds && (a->tls_authz || a->tls_hostname)) {
         die("--tls-%s is not permitted without --tls-creds",
             a->tls_authz ? "authz" : "hostname");
@@ -363,6 +393,9 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
         error_report("Invalid number of arguments");
         fprintf(stderr, "Try `%s --help' for more information.\n", argv[0]);
         exit(EXIT_FAILURE);
+    }
+    if (a->activated > 1) {
+        die("qemu-nbd does not support socket activation with LISTEN_FDS > 1");
     }
     a->file = argv[optind];
     if (disconnect) {

@@ -7,11 +7,15 @@
 #include "block/open.h"
 #include "util/channel.h"
 
+#define NBD_ACTIVATED_FD 3
+
 /* The command line, checked for contradictions. Strings are argv's. */
 typedef struct NbdArgs {
     const char *file;
     /* connection */
     const char *port, *bind, *socket;
+    int activated;              /* sockets that a service manager has opened
+                                 * for us: none, or NBD_ACTIVATED_FD */
     int shared;                 /* clients at a time; 0: any number */
     int max_requests;           /* of each, at the same time; 0: default */
     bool persistent, verbose, fork, list;

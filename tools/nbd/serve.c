@@ -204,18 +204,6 @@ static bool add_export(Co *co, const NbdArgs *args, Node *node, Error **errp)
     return export_add(co, o, errp) != NULL;
 }
 
-/* Sockets that the service manager has opened for us (sd_listen_fds). */
-static int activated_sockets(void)
-{
-    const char *pid = g_getenv("LISTEN_PID");
-    const char *fds = g_getenv("LISTEN_FDS");
-
-    if (!pid || !fds || strtol(pid, NULL, 10) != getpid()) {
-        return 0;
-    }
-    return strtol(fds, NULL, 10);
-}
-
 static NbdServer *start_server(Co *co, const NbdArgs *args, Serving *s,
                                Error **errp)
 {
@@ -228,7 +216,6 @@ static NbdServer *start_server(Co *co, const NbdArgs *args, Serving *s,
     };
     SockAddr addr = nbd_args_address(args);
     g_autoptr(TlsCreds) tls = NULL;
-    int n = activated_sockets();
     NbdServer *server;
 
     if (args->tls_creds) {
@@ -240,14 +227,13 @@ static NbdServer *start_server(Co *co, const NbdArgs *args, Serving *s,
     }
     set.tls = tls;
     set.tls_authz = args->tls_authz;
-    if (!n) {
+    if (!args->activated) {
         return nbd_server_start(co, NBD_SERVER_DEFAULT, &addr, &set, errp);
     }
     server = nbd_server_new(NBD_SERVER_DEFAULT, &set);
-    for (int i = 0; i < n; i++) {
-        fcntl(3 + i, F_SETFL, fcntl(3 + i, F_GETFL) | O_NONBLOCK);
-        nbd_server_add_listener(server, 3 + i);
-    }
+    fcntl(NBD_ACTIVATED_FD, F_SETFL,
+          fcntl(NBD_ACTIVATED_FD, F_GETFL) | O_NONBLOCK);
+    nbd_server_add_listener(server, NBD_ACTIVATED_FD);
     return server;
 }
 
