@@ -22,7 +22,9 @@ static void secret_wipe(void *opaque)
 {
     GByteArray *buf = opaque;
 
-    explicit_bzero(buf->data, buf->len);
+    if (buf->len) {
+        explicit_bzero(buf->data, buf->len);
+    }
     g_byte_array_unref(buf);
 }
 
