@@ -217,23 +217,22 @@ static int mend_refcounts(Co *co, Qcow2Check *c, const CheckResult *found,
     return 0;
 }
 
-/* Whether nothing else lies on the snapshot table, as far as is known: it may be
- * given back, which empties it. */
-static bool snapshot_table_is_own(const Qcow2Check *c)
+/* What else lies on the snapshot table, if its place is wrong, stays: references
+ * as many as were counted, and content. */
+static void snapshot_table_spare(const Qcow2Check *c, bool *free, bool *empty)
 {
     Qcow2State *s = qcow2_state(c->node);
     int64_t first = s->hdr.snapshots_offset >> s->cluster_bits;
     int64_t n = qcow2_size_to_clusters(s, s->snapshots_bytes);
 
-    if (c->lost || c->overflow || first > c->n || n > c->n - first) {
-        return false;
+    *free = !c->overflow && first <= c->n && n <= c->n - first;
+    *empty = *free && !c->lost;
+    for (int64_t i = first; i < first + n && *free; i++) {
+        uint64_t count = qcow2_check_count(c, i);
+
+        *free &= count > 0;
+        *empty &= count == 1;
     }
-    for (int64_t i = first; i < first + n; i++) {
-        if (qcow2_check_count(c, i) != 1) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Before L1 and L2 tables are mended: one that lies on everything would stop
@@ -241,12 +240,15 @@ static bool snapshot_table_is_own(const Qcow2Check *c)
 static int mend_snapshot_table(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
+    int64_t off = s->hdr.snapshots_offset, len = s->snapshots_bytes;
+    bool free, empty;
     int r;
 
     if (!c->snapshots_changed) {
         return 0;
     }
-    if (!snapshot_table_is_own(c)) {
+    snapshot_table_spare(c, &free, &empty);
+    if (!empty) {
         s->snapshots_bytes = 0;
     }
     co_mutex_lock(co, &s->meta);
@@ -254,6 +256,9 @@ static int mend_snapshot_table(Co *co, Qcow2Check *c)
     s->free_cursor = 0;
     s->free_byte = 0;
     r = qcow2_snapshots_write(co, c->node, NULL);
+    if (r >= 0 && free && !empty) {
+        qcow2_free_clusters(co, c->node, off, len, QCOW2_DISCARD_NEVER);
+    }
     co_mutex_unlock(&s->meta);
     if (r >= 0) {
         r = qcow2_flush_metadata(co, c->node);
