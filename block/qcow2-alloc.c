@@ -453,13 +453,14 @@ static void alloc_link(Node *node, Qcow2Alloc *a, int64_t start, int64_t end)
     }
 }
 
-static void alloc_undo(Co *co, Node *node, const Qcow2Alloc *a)
+static void alloc_undo(Co *co, Node *node, const Qcow2Alloc *a,
+                       Qcow2DiscardType type)
 {
     Qcow2State *s = qcow2_state(node);
 
     if (!a->in_place && !s->external_data) {
         co_mutex_lock(co, &s->meta);
-        qcow2_free_clusters(co, node, a->host, a->len, QCOW2_DISCARD_NEVER);
+        qcow2_free_clusters(co, node, a->host, a->len, type);
         co_mutex_unlock(&s->meta);
     }
 }
@@ -490,7 +491,7 @@ int qcow2_alloc_write(Co *co, Node *node, int64_t off, int64_t len,
     }
     aligned_free(cow.buf);
     if (r < 0) {
-        alloc_undo(co, node, &a);
+        alloc_undo(co, node, &a, QCOW2_DISCARD_NEVER);
     } else {
         alloc_link(node, &a, off & ~(s->sub_size - 1),
                    (end + s->sub_size - 1) & ~(s->sub_size - 1));
@@ -573,7 +574,8 @@ int qcow2_alloc_map(Co *co, Node *node, int64_t off, int64_t len,
         } else {
             r = a.whole ? 0 : map_zero(co, node, &a, mode);
             if (r < 0 || a.whole) {
-                alloc_undo(co, node, &a);
+                /* The space that was taken may be a whole L2 table's. */
+                alloc_undo(co, node, &a, QCOW2_DISCARD_ALWAYS);
             } else {
                 map_link(node, &a);
                 *end = MAX(*end, a.host + a.len);
