@@ -318,26 +318,56 @@ static int walk_l1(Co *co, TableWalk *w)
     return r;
 }
 
+/* The next part of an L1 table, *@n of @size entries from *@i on, that is not a
+ * hole of the file; *@n is 0 if there is none. Rather one part too many than
+ * one too few. */
+static void l1_next_part(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
+                         uint32_t *i, uint32_t *n)
+{
+    Node *file = c->node->file->child;
+    int64_t end = off + (int64_t)size * 8, at = off + (int64_t)*i * 8;
+    Extent e = { 0 };
+
+    *n = 0;
+    while (at < end && status_layer(co, file, true, at, end - at, &e) >= 0 &&
+           e.len > 0 && (e.flags & EXTENT_ZERO)) {
+        at += e.len;
+        e.len = 0;
+    }
+    *i = (at - off) / 8;
+    if (at < end) {
+        *n = MIN(e.len > 0 ? DIV_ROUND_UP(at + e.len - off, 8) : size, size) -
+             *i;
+    }
+}
+
+/* There may be many tables, all as long as can be: of those in holes nothing is
+ * read, and nothing behind the end of the file. */
 int qcow2_check_l1(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
                    bool active)
 {
-    g_autofree uint64_t *l1 = NULL;
-    TableWalk w = { .c = c, .size = size, .entry = count_l1_entry,
-                    .table = count_table, .active = active };
-    int r;
+    uint32_t there = CLAMP(DIV_ROUND_UP(c->file_len - off, 8), 0, size);
+    uint32_t i = 0, n;
+    int r = 0;
 
     c->lost |= !qcow2_check_refer(c, off, (int64_t)size * 8);
-    /* There may be many of these, all longer than the file. */
-    w.size = CLAMP(DIV_ROUND_UP(c->file_len - off, 8), 0, size);
-    r = qcow2_read_table(co, c->node, off, w.size, &l1);
-    if (r < 0) {
-        fprintf(stderr, "ERROR: I/O error in check_refcounts_l1\n");
-        c->res->check_errors++;
-        c->lost = true;
-        return r;
+    for (l1_next_part(co, c, off, there, &i, &n); n && r >= 0;
+         i += n, l1_next_part(co, c, off, there, &i, &n)) {
+        g_autofree uint64_t *l1 = NULL;
+        TableWalk w = { .c = c, .size = n, .entry = count_l1_entry,
+                        .table = count_table, .active = active };
+
+        r = qcow2_read_table(co, c->node, off + (int64_t)i * 8, n, &l1);
+        if (r < 0) {
+            fprintf(stderr, "ERROR: I/O error in check_refcounts_l1\n");
+            c->res->check_errors++;
+            c->lost = true;
+            return r;
+        }
+        w.l1 = l1;
+        r = walk_l1(co, &w);
     }
-    w.l1 = l1;
-    return walk_l1(co, &w);
+    return r;
 }
 
 /* ---- COPIED ---- */
