@@ -203,3 +203,29 @@ int chain_write_backing(Co *co, Node *node, const char *file,
     co_move(co, home);
     return ret;
 }
+
+bool chain_set_backing(Co *co, Node *node, const char *file, const char *fmt,
+                       Error **errp)
+{
+    int ret = chain_write_backing(co, node, file, fmt);
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret,
+                         "Could not update the backing file string");
+    }
+    return ret >= 0;
+}
+
+bool chain_settle(Co *co, Transaction *tran, Node *node, Node *written,
+                  Error **errp)
+{
+    int ret;
+
+    graph_drain(co, tran, node);
+    ret = io_flush(co, written);
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not flush node '%s'",
+                         written->name);
+    }
+    return ret >= 0;
+}

@@ -122,7 +122,8 @@ static void let_go(Co *co, CommitJob *c)
     }
 }
 
-static int write_headers(Co *co, CommitJob *c, const GPtrArray *overlays)
+static bool write_headers(Co *co, CommitJob *c, const GPtrArray *overlays,
+                          Error **errp)
 {
     const char *fmt = chain_format_of(c->base, c->mask_protocol);
     g_autofree char *file = NULL;
@@ -130,51 +131,32 @@ static int write_headers(Co *co, CommitJob *c, const GPtrArray *overlays)
     open_refresh_filename(c->base);
     file = g_strdup(c->backing_file ? c->backing_file : c->base->filename);
     for (guint i = 0; i < overlays->len; i++) {
-        int ret = chain_write_backing(co, g_ptr_array_index(overlays, i),
-                                      file, fmt);
-
-        if (ret < 0) {
-            return ret;
+        if (!chain_set_backing(co, g_ptr_array_index(overlays, i), file, fmt,
+                               errp)) {
+            return false;
         }
     }
-    return 0;
+    return true;
 }
 
 /* The base keeps its name, or gets the one that was asked for. */
 static bool update_names(Co *co, CommitJob *c, Transaction *tran,
                          const GPtrArray *overlays, Error **errp)
 {
-    int ret;
-
     if (c->new_name.path) {
         return rename_image(co, tran, c->base, &c->new_name,
                             chain_format_of(c->base, c->mask_protocol), errp);
     }
-    ret = write_headers(co, c, overlays);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret,
-                         "Could not update the backing file string");
-    }
-    return ret == 0;
+    return write_headers(co, c, overlays, errp);
 }
 
 static bool drop_layers(Co *co, CommitJob *c, Transaction *tran,
                         const GPtrArray *overlays, Error **errp)
 {
-    int ret;
-
-    graph_drain(co, tran, c->filter);
-    ret = io_flush(co, c->base);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not flush node '%s'",
-                         c->base->name);
-        return false;
-    }
-    if (c->carry &&
-        !bitmap_carry_commit(co, tran, c->top, c->base, errp)) {
-        return false;
-    }
-    return graph_replace_node(co, tran, c->filter, c->base, errp) &&
+    return chain_settle(co, tran, c->filter, c->base, errp) &&
+           (!c->carry ||
+            bitmap_carry_commit(co, tran, c->top, c->base, errp)) &&
+           graph_replace_node(co, tran, c->filter, c->base, errp) &&
            graph_check_one(tran, c->base, errp) &&
            update_names(co, c, tran, overlays, errp);
 }

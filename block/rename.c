@@ -202,11 +202,8 @@ static bool write_headers(Co *co, Transaction *tran, const GPtrArray *overlays,
         Node *overlay = g_ptr_array_index(overlays, i);
         g_autofree char *old = g_strdup(overlay->backing_file);
         g_autofree char *old_format = g_strdup(overlay->backing_format);
-        int ret = chain_write_backing(co, overlay, name, format);
 
-        if (ret < 0) {
-            error_setg_errno(errp, -ret,
-                             "Could not update the backing file string");
+        if (!chain_set_backing(co, overlay, name, format, errp)) {
             return false;
         }
         add_step(tran, &header_ops, overlay, NULL, old, old_format);

@@ -170,33 +170,26 @@ static void stream_let_go(Co *co, StreamJob *s)
     }
 }
 
-static int stream_write_header(Co *co, StreamJob *s, Node *base)
+static bool stream_write_header(Co *co, StreamJob *s, Node *base,
+                                Error **errp)
 {
     const char *file;
 
     if (!base) {
-        return chain_write_backing(co, s->top, NULL, NULL);
+        return chain_set_backing(co, s->top, NULL, NULL, errp);
     }
     open_refresh_filename(base);
     file = s->backing_file ? s->backing_file : base->filename;
-    return chain_write_backing(co, s->top, file,
-                               chain_format_of(node_skip_filters(base),
-                                               s->mask_protocol));
+    return chain_set_backing(co, s->top, file,
+                             chain_format_of(node_skip_filters(base),
+                                             s->mask_protocol), errp);
 }
 
 static bool stream_change_chain(Co *co, StreamJob *s, Node *base,
                                 Transaction *tran, Error **errp)
 {
-    int ret;
-
-    graph_drain(co, tran, s->top);
-    ret = io_flush(co, s->top);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not flush node '%s'",
-                         s->top->name);
-        return false;
-    }
-    if (s->carry && !bitmap_carry_stream(co, tran, s->top, base, errp)) {
+    if (!chain_settle(co, tran, s->top, s->top, errp) ||
+        (s->carry && !bitmap_carry_stream(co, tran, s->top, base, errp))) {
         return false;
     }
     if (!base) {
@@ -204,18 +197,11 @@ static bool stream_change_chain(Co *co, StreamJob *s, Node *base,
     } else if (!graph_replace_child(co, tran, s->top->backing, base, errp)) {
         return false;
     }
-    if (!graph_check_one(tran, s->top, errp)) {
-        return false;
-    }
-    ret = stream_write_header(co, s, base);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret,
-                         "Could not update the backing file string");
-        return false;
-    }
-    return !s->new_name.path ||
-           rename_image(co, tran, s->top, &s->new_name,
-                        chain_format_of(s->top, s->mask_protocol), errp);
+    return graph_check_one(tran, s->top, errp) &&
+           stream_write_header(co, s, base, errp) &&
+           (!s->new_name.path ||
+            rename_image(co, tran, s->top, &s->new_name,
+                         chain_format_of(s->top, s->mask_protocol), errp));
 }
 
 static int stream_prepare(Co *co, Job *job)

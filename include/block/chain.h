@@ -34,6 +34,13 @@ bool chain_check_busy(Node *top, Node *base, Error **errp);
  */
 int chain_write_backing(Co *co, Node *node, const char *file,
                         const char *fmt);
+/* The same, with QEMU's text for jobs. */
+bool chain_set_backing(Co *co, Node *node, const char *file, const char *fmt,
+                       Error **errp);
+/* The graph of @node is drained until @tran has ended, and what @written holds
+ * is on disk. Comes out on the graph's loop. */
+bool chain_settle(Co *co, Transaction *tran, Node *node, Node *written,
+                  Error **errp);
 /* The format's name as it stands beside the name of @base in a header. */
 const char *chain_format_of(const Node *base, bool mask_protocol);
 
