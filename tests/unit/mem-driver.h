@@ -244,4 +244,14 @@ static inline void mem_crowd_wait(Co *co, MemCrowd *c)
     }
 }
 
+/* For chains of layers: a format that may have a backing image, and a filter. */
+static inline void mem_layer_drivers(BlockDriver *layer, BlockDriver *filter)
+{
+    *layer = mem_driver;
+    layer->kind = DRIVER_FORMAT;
+    layer->supports_backing = true;
+    *filter = mem_driver;
+    filter->kind = DRIVER_FILTER;
+}
+
 #endif

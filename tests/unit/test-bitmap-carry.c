@@ -553,12 +553,8 @@ static void test_failures(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    layer_driver = mem_driver;
-    layer_driver.kind = DRIVER_FORMAT;
+    mem_layer_drivers(&layer_driver, &filter_driver);
     layer_driver.bitmap_store = &store_ops;
-    layer_driver.supports_backing = true;
-    filter_driver = mem_driver;
-    filter_driver.kind = DRIVER_FILTER;
     g_test_add_func("/bitmap-carry/commit-stream-mirror", test_cases);
     g_test_add_func("/bitmap-carry/snapshot", test_snapshot);
     g_test_add_func("/bitmap-carry/filters", test_filters);

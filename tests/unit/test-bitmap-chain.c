@@ -223,11 +223,7 @@ static void test_many(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    layer_driver = mem_driver;
-    layer_driver.kind = DRIVER_FORMAT;
-    layer_driver.supports_backing = true;
-    filter_driver = mem_driver;
-    filter_driver.kind = DRIVER_FILTER;
+    mem_layer_drivers(&layer_driver, &filter_driver);
     g_test_add_func("/bitmap-chain/rules", test_rules);
     g_test_add_func("/bitmap-chain/sizes", test_sizes);
     g_test_add_func("/bitmap-chain/listing", test_listing);

@@ -330,14 +330,19 @@ static void one_chain(Co *co, GRand *rand, bool write)
     node_unref(co, other);
 }
 
-static void random_chains(Co *co, void *arg)
+static void many_chains(Co *co, int n, bool guest)
 {
     GRand *rand = g_rand_new_with_seed(g_test_rand_int());
 
-    for (int i = 0; i < 300; i++) {
-        one_chain(co, rand, false);
+    for (int i = 0; i < n; i++) {
+        one_chain(co, rand, guest);
     }
     g_rand_free(rand);
+}
+
+static void random_chains(Co *co, void *arg)
+{
+    many_chains(co, 300, false);
 }
 
 static void test_random(void)
@@ -347,12 +352,7 @@ static void test_random(void)
 
 static void random_with_guest(Co *co, void *arg)
 {
-    GRand *rand = g_rand_new_with_seed(g_test_rand_int());
-
-    for (int i = 0; i < 150; i++) {
-        one_chain(co, rand, true);
-    }
-    g_rand_free(rand);
+    many_chains(co, 150, true);
 }
 
 static void test_guest(void)
