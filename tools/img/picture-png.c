@@ -21,6 +21,27 @@
 #include <pixman.h>
 #include <png.h>
 
+#include "util/lazy-lib.h"
+
+/* Loaded for the first picture. */
+#define PIXMAN_LIB(X)                                                   \
+    X(pixman_image_create_bits) X(pixman_image_fill_rectangles)         \
+    X(pixman_image_get_data) X(pixman_image_get_stride)                 \
+    X(pixman_image_unref)
+#define PNG_LIB(X) X(png_image_write_to_stdio)
+
+static struct PixmanLib { PIXMAN_LIB(LAZY_SLOT) } pixman_lib;
+static struct PngLib { PNG_LIB(LAZY_SLOT) } png_lib;
+LAZY_LIB(pixman_file, "libpixman-1.so.0", pixman_lib, PIXMAN_LIB);
+LAZY_LIB(png_file, "libpng16.so.16", png_lib, PNG_LIB);
+
+#define pixman_image_create_bits pixman_lib.pixman_image_create_bits
+#define pixman_image_fill_rectangles pixman_lib.pixman_image_fill_rectangles
+#define pixman_image_get_data pixman_lib.pixman_image_get_data
+#define pixman_image_get_stride pixman_lib.pixman_image_get_stride
+#define pixman_image_unref pixman_lib.pixman_image_unref
+#define png_image_write_to_stdio png_lib.png_image_write_to_stdio
+
 enum {
     MARGIN = 16,
     LETTER = 12, LINE = 24,         /* steps of text, drawn at double size */
@@ -295,7 +316,7 @@ bool picture_check(Error **errp)
                    "output to a file");
         return false;
     }
-    return true;
+    return lazy_lib_load(&pixman_file, errp) && lazy_lib_load(&png_file, errp);
 }
 
 #else /* !CONFIG_PNG */
