@@ -339,6 +339,7 @@ static int check_reload(Co *co, Node *node)
     uint64_t *l1;
     int r;
 
+    qcow2_unpacked_drop(s);
     co_mutex_lock(co, &s->meta);
     qcow2_cache_drop_all(co, s->l2_cache);
     qcow2_cache_drop_all(co, s->refblock_cache);

@@ -10,6 +10,10 @@
  * then linked; a cluster that does not get smaller is written plainly. What the
  * cluster had before is replaced: a backup that is compressed may go into an
  * image that has been used, and be tried again after an error (QEMU says EIO).
+ *
+ * A cluster of which a part was read is kept decompressed for those who read on.
+ * Its L2 entry is its name: that says where the bytes are, and they stay as long
+ * as anybody has the entry. Whoever puts others there drops all that is kept.
  */
 #include "block/qcow2.h"
 #include "block/qcow2-codec.h"
@@ -31,6 +35,8 @@ typedef struct CompressRun {
     CoQueue turn;
 } CompressRun;
 
+typedef struct Qcow2Unpacked Qcow2Unpacked;
+
 typedef struct CompressPart {
     Node *node;
     CompressRun *run;
@@ -38,6 +44,55 @@ typedef struct CompressPart {
     const IoVec *iov;
     int64_t iov_off;
 } CompressPart;
+
+/* ---- clusters that were read in part ---- */
+
+#define UNPACKED_MAX 4
+#define UNPACKED_BYTES MiB              /* but one cluster at least */
+
+struct Qcow2Unpacked {
+    struct {
+        uint64_t entry;                 /* 0: none */
+        uint8_t *data;                  /* a cluster */
+    } slot[UNPACKED_MAX];
+    unsigned next;
+};
+
+void qcow2_unpacked_drop(Qcow2State *s)
+{
+    for (int i = 0; s->unpacked && i < UNPACKED_MAX; i++) {
+        g_free(s->unpacked->slot[i].data);
+    }
+    g_clear_pointer(&s->unpacked, g_free);
+}
+
+static const uint8_t *unpacked_find(const Qcow2State *s, uint64_t entry)
+{
+    for (int i = 0; s->unpacked && i < UNPACKED_MAX; i++) {
+        if (s->unpacked->slot[i].entry == entry) {
+            return s->unpacked->slot[i].data;
+        }
+    }
+    return NULL;
+}
+
+/* Takes @data over. The oldest goes. */
+static void unpacked_keep(Qcow2State *s, uint64_t entry, uint8_t *data)
+{
+    unsigned n = CLAMP(UNPACKED_BYTES >> s->cluster_bits, 1, UNPACKED_MAX);
+    Qcow2Unpacked *u = s->unpacked;
+
+    if (!u) {
+        u = s->unpacked = g_new0(Qcow2Unpacked, 1);
+    }
+    u->next = u->next % n;
+    g_free(u->slot[u->next].data);
+    u->slot[u->next].entry = entry;
+    u->slot[u->next].data = data;
+    u->next++;
+}
+
+/* ---- reading ---- */
 
 static int64_t job_compress(void *arg)
 {
@@ -59,12 +114,17 @@ int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
                           int64_t len, const IoVec *iov, int64_t iov_off)
 {
     Qcow2State *s = qcow2_state(node);
+    const uint8_t *kept = unpacked_find(s, entry);
     g_autofree uint8_t *src = NULL;
     g_autofree uint8_t *dst = NULL;
     int64_t off, src_len;
     CodecJob job;
     int r;
 
+    if (kept) {
+        iov_from_buf(iov, iov_off, kept + skip, len);
+        return 0;
+    }
     qcow2_parse_compressed(s, entry, &off, &src_len);
     src = g_try_malloc(src_len);
     dst = g_try_malloc(s->cluster_size);
@@ -83,8 +143,13 @@ int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
         return r;
     }
     iov_from_buf(iov, iov_off, dst + skip, len);
+    if (len < s->cluster_size && !unpacked_find(s, entry)) {
+        unpacked_keep(s, entry, g_steal_pointer(&dst));
+    }
     return 0;
 }
+
+/* ---- writing ---- */
 
 /* Bytes for @len compressed bytes of the cluster at @off, and its place in the
  * list of allocations. With `meta`. */
@@ -117,6 +182,7 @@ static int compressed_plan(Co *co, Node *node, Qcow2Alloc *a, int64_t off,
         qcow2_cache_put(a->slice);
         return -EFBIG;
     }
+    qcow2_unpacked_drop(s);
     qcow2_alloc_begin(s, a);
     return 0;
 }

@@ -90,6 +90,7 @@ int qcow2_empty_caches(Co *co, Node *node)
     }
     qcow2_cache_drop_all(co, s->l2_cache);
     qcow2_cache_drop_all(co, s->refblock_cache);
+    qcow2_unpacked_drop(s);
     return 0;
 }
 

@@ -142,6 +142,9 @@ int qcow2_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
 
 int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
                           int64_t len, const IoVec *iov, int64_t iov_off);
+/* Forgets clusters that were kept decompressed: their places on the host are
+ * going to hold something else, or may do. */
+void qcow2_unpacked_drop(Qcow2State *s);
 int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
                            const IoVec *iov, int64_t iov_off);
 

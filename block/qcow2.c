@@ -263,6 +263,7 @@ static void free_state(Co *co, Node *node)
     Qcow2State *s = qcow2_state(node);
 
     qcow2_cache_clean_stop(s);
+    qcow2_unpacked_drop(s);
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->refblock_cache);
     s->l2_cache = s->refblock_cache = NULL;

@@ -122,6 +122,7 @@ struct Qcow2State {
     Bitset *reftable_dirty;         /* one bit for 64 entries (512 bytes) */
     CoMutex reftable_lock;          /* writing or moving it */
     int64_t free_cursor;            /* no free cluster lies before it */
+    struct Qcow2Unpacked *unpacked; /* clusters read in part; NULL: none */
     int64_t free_byte;              /* where the next compressed data go; 0 */
     int64_t fresh_offset;           /* from here on the file was never used
                                      * and reads as zeroes; INT64_MAX: no */
