@@ -38,8 +38,8 @@ static const char *const member_order[] = {
 static const char *const bitmap_order[] = { "flags", "name", "granularity" };
 static const char *const check_order[] = {
     "image-end-offset", "compressed-clusters", "total-clusters",
-    "corruptions", "corruptions-fixed", "leaks", "leaks-fixed",
-    "check-errors", "allocated-clusters", "filename", "format",
+    "corruptions", "corruptions-fixed", "check-errors", "leaks",
+    "leaks-fixed", "allocated-clusters", "filename", "format",
     "fragmented-clusters",
 };
 

@@ -179,6 +179,35 @@ DROP = {
 }
 
 
+# Looked at again and again, while the file gets shorter.
+SHORT = [
+    'info {i}', 'info --output=json {i}', 'check -f qcow2 {i}',
+    'check -f qcow2 --output=json {i}', 'map --output=json {i}',
+    'measure -O qcow2 {i}', 'compare {i} {i}', 'snapshot -l {i}',
+    'convert -f qcow2 -O raw {i} o.raw', 'bench -f qcow2 -c 1 {i}',
+    'dd -f qcow2 if={i} of=o.raw bs=64k', 'rebase -f qcow2 -u -b gone '
+    '-F raw {i}', 'resize -f qcow2 {i} 3M',
+]
+LENGTHS = (0, 3, 4, 71, 72, 103, 104, 112, 65536, 131072, 196608, 262144,
+           300000, 400000)
+
+
+def short_files():
+    """Files that end too early, with and without their header."""
+    make = ['img create -q -f qcow2 m.qcow2 2M',
+            'io -f qcow2 -c "write -q 0 300k" m.qcow2',
+            'img snapshot -c s m.qcow2']
+    for length in LENGTHS:
+        cut = (f'py open("a.qcow2", "wb").write('
+               f'open("m.qcow2", "rb").read()[:{length}])')
+        steps = []
+        for line in SHORT:
+            exact = 'exact' if re.match(LOOKS, f'img {line}') else ''
+            steps += [cut, (exact, 'img ' + line.format(i='a.qcow2'))]
+        yield dict(name=f'qcow2, cut to {length}', make=make, unsound=True,
+                   steps=steps + ['py open("a.qcow2", "wb")'])
+
+
 def fill(step, fmt, image, look):
     if isinstance(step, str) and look and re.match(LOOKS, step):
         step = 'exact', step
@@ -188,6 +217,7 @@ def fill(step, fmt, image, look):
 
 
 def table():
+    yield from short_files()
     for name, (fmt, image, make) in IMAGES.items():
         for kind, lines in (('read', READS), ('change', CHANGES)):
             yield dict(name=f'{name}: {kind}', make=make, steps=[
