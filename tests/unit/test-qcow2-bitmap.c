@@ -16,6 +16,7 @@
 #include "block/root.h"
 #include "co-test.h"
 #include "util/json.h"
+#include "qcow2-test.h"
 
 #include <glib/gstdio.h>
 
@@ -39,40 +40,22 @@ typedef struct Run {
     Root *root;
 } Run;
 
-static const RootOps root_ops = { .kind = "block-backend" };
-
 static void run_open(Co *co, Run *r, bool writable)
 {
-    r->node = open_filename(co, image, "qcow2", NULL,
-                            writable ? OPEN_RDWR : 0, &error_abort);
-    r->root = root_open(co, r->node, "test", &root_ops, NULL,
-                        PERM_CONSISTENT_READ |
-                        (writable ? PERM_WRITE | PERM_RESIZE : 0),
-                        PERM_ALL, &error_abort);
-    co_move(co, r->node->loop);
+    r->root = qcow2_test_open(co, image, writable);
+    r->node = root_node(r->root);
 }
 
 static void run_close(Co *co, Run *r)
 {
-    co_move(co, loop_main());
-    root_free(co, r->root);
-    node_unref(co, r->node);
+    qcow2_test_close(co, r->root);
     r->node = NULL;
     r->root = NULL;
 }
 
 static void run_create(Co *co, Run *r)
 {
-    g_autofree char *text = g_strdup_printf(
-        "{'driver':'qcow2','size':%" PRId64 ",'file':{'driver':'file',"
-        "'filename':'%s'}%s}", r->size, image, r->options);
-    json_t *value = json_parse_str(text, &error_abort);
-    g_autoptr(BlockdevCreateOptions) opts =
-        BlockdevCreateOptions_from_json(value, QAPI_STRICT, &error_abort);
-
-    json_decref(value);
-    g_assert_true(g_file_set_contents(image, "", 0, NULL));
-    g_assert_true(qcow2_create(co, opts, &error_abort));
+    qcow2_test_create(co, image, r->size, r->options);
 }
 
 static const char *bitmap_name(int i)
@@ -395,7 +378,9 @@ static void damage_repair(Co *co, Run *r)
     g_assert_cmpint(qcow2_check(co, r->node, &opts, &res), ==, 0);
     g_assert_cmpint(res.corruptions_fixed, >, 0);
     g_assert_cmpint(res.corruptions, ==, 0);
-    run_close(co, r);
+    co_move(co, loop_main());
+    node_unref(co, r->node);
+    r->node = NULL;
 }
 
 static void damage_co(Co *co, void *arg)

@@ -13,6 +13,7 @@
 #include "block/root.h"
 #include "co-test.h"
 #include "util/json.h"
+#include "qcow2-test.h"
 
 #include <glib/gstdio.h>
 
@@ -34,38 +35,22 @@ typedef struct Run {
     Root *root;
 } Run;
 
-static const RootOps root_ops = { .kind = "block-backend" };
-
 static void run_open(Co *co, Run *r, bool writable)
 {
-    r->node = open_filename(co, image, "qcow2", NULL,
-                            writable ? OPEN_RDWR : 0, &error_abort);
-    r->root = root_open(co, r->node, "test", &root_ops, NULL,
-                        PERM_CONSISTENT_READ | (writable ? PERM_WRITE : 0),
-                        PERM_ALL, &error_abort);
+    r->root = qcow2_test_open(co, image, writable);
+    r->node = root_node(r->root);
 }
 
 static void run_close(Co *co, Run *r)
 {
-    co_move(co, loop_main());
-    root_free(co, r->root);
-    node_unref(co, r->node);
+    qcow2_test_close(co, r->root);
     r->node = NULL;
     r->root = NULL;
 }
 
 static void run_create(Co *co, Run *r)
 {
-    g_autofree char *text = g_strdup_printf(
-        "{'driver':'qcow2','size':%d,'file':{'driver':'file','filename':'%s'}"
-        "%s}", (int)DISK, image, r->options);
-    json_t *value = json_parse_str(text, &error_abort);
-    g_autoptr(BlockdevCreateOptions) opts =
-        BlockdevCreateOptions_from_json(value, QAPI_STRICT, &error_abort);
-
-    json_decref(value);
-    g_assert_true(g_file_set_contents(image, "", 0, NULL));
-    g_assert_true(qcow2_create(co, opts, &error_abort));
+    qcow2_test_create(co, image, DISK, r->options);
 }
 
 static char *snap_name(int i)
