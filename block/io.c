@@ -166,7 +166,8 @@ int io_discard(Co *co, Edge *edge, int64_t off, int64_t len)
     TrackedReq req;
     int ret = io_enter_write(edge, off, len, 0);
 
-    if (ret < 0 || len == 0 || !(node->flags & OPEN_UNMAP) ||
+    len = MIN(len, node->length - off);
+    if (ret < 0 || len <= 0 || !(node->flags & OPEN_UNMAP) ||
         (!node->drv->discard && node->drv->kind != DRIVER_FILTER)) {
         return ret;
     }

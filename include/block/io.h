@@ -27,6 +27,7 @@ int io_read(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
 int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
              int64_t iov_off, ReqFlags flags);
 int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags);
+/* What lies past the end has nothing to give back and is passed over. */
 int io_discard(Co *co, Edge *edge, int64_t off, int64_t len);
 /* All writes that completed before it are durable after it. */
 int io_flush(Co *co, Node *node);
