@@ -355,6 +355,15 @@ static bool job_is_over(const Job *job)
            job->status == JOB_STATUS_NULL;
 }
 
+/* Without the control lock. A program that ends before would leave images
+ * unclosed. */
+static void nodes_wait_released(Co *co)
+{
+    while (releases) {
+        co_queue_wait(co, &released);
+    }
+}
+
 int job_wait(Co *co, Job *job, Error **errp)
 {
     int ret;
@@ -363,10 +372,7 @@ int job_wait(Co *co, Job *job, Error **errp)
     while (!job_is_over(job)) {
         co_queue_wait(co, &job->concluded);
     }
-    /* A program that ends now would leave images unclosed. */
-    while (releases) {
-        co_queue_wait(co, &released);
-    }
+    nodes_wait_released(co);
     control_lock(co);
     ret = job->ret;
     if (ret < 0) {
@@ -408,6 +414,9 @@ static void cancel_jobs(Co *co, bool any, OwnerId owner)
 void job_cancel_all(Co *co)
 {
     cancel_jobs(co, true, 0);
+    control_unlock(co);
+    nodes_wait_released(co);
+    control_lock(co);
 }
 
 void job_cancel_owned(Co *co, OwnerId owner)

@@ -131,7 +131,8 @@ BlockJobInfo *job_query_block(Job *job);        /* NULL for other jobs */
  * Returns its result and gives back @job, of which the caller had a reference
  * (job_ref), with its error in *@errp. */
 int job_wait(Co *co, Job *job, Error **errp);
-/* Cancels every job and waits; releases the control lock meanwhile. */
+/* Cancels every job and waits, also until the nodes of those that ended before
+ * are given back; releases the control lock meanwhile. */
 void job_cancel_all(Co *co);
 /* Those that belong to @owner, likewise. */
 void job_cancel_owned(Co *co, OwnerId owner);

@@ -593,6 +593,7 @@ static void check_image(Co *co, World *w)
 static void close_all(Co *co)
 {
     control_lock(co);
+    job_cancel_all(co);
     node_unref_named(co);
     co_move(co, loop_main());
     g_assert_null(node_first());
