@@ -102,11 +102,22 @@ static void splice_in(GRand *rand, GByteArray *in, guint at)
     gsize len;
     const uint8_t *data = g_bytes_get_data(other, &len);
     gsize from = len ? g_rand_int_range(rand, 0, len) : 0;
-    gsize n = MIN(len - from, (gsize)g_rand_int_range(rand, 0, 64));
+    gsize n = g_rand_int_range(rand, 0, 64);
 
+    n = MIN(n, len - from);
     for (gsize i = 0; i < n && at + i < in->len; i++) {
         in->data[at + i] = data[from + i];
     }
+}
+
+/* A piece of the same, at the end once more. */
+static void repeat(GByteArray *in, guint at, guint n)
+{
+    uint8_t piece[32];
+
+    n = MIN(n, MIN(in->len - at, sizeof(piece)));
+    memcpy(piece, in->data + at, n);
+    g_byte_array_append(in, piece, n);
 }
 
 static void mutate_once(GRand *rand, GByteArray *in)
@@ -138,7 +149,7 @@ static void mutate_once(GRand *rand, GByteArray *in)
         g_byte_array_remove_range(in, at, MIN(in->len - at, byte % 9));
         break;
     default:
-        g_byte_array_append(in, in->data + at, MIN(in->len - at, byte % 33));
+        repeat(in, at, byte % 33);
         break;
     }
 }
