@@ -203,12 +203,14 @@ def fuzz(seconds):
 
 STEPS = {
     'unit': lambda: meson_suites('gcc', 'all but iotests', [
-        '--no-suite', 'iotests', '--no-suite', 'peer']),
+        '--no-suite', 'iotests', '--no-suite', 'peer',
+        '--no-suite', 'guest']),
     'qcow2': lambda: iotests('qcow2', ['-qcow2'], 'gcc'),
     'raw': lambda: iotests('raw', ['-raw'], 'gcc'),
     'nbd': lambda: iotests('nbd', ['-nbd'], 'gcc'),
     'peer': lambda: [iotests(f'peer {f}', [f'-{f}'])
                      for f in ('qcow2', 'raw', 'nbd')],
+    # From here on with --full.
     'asan-unit': lambda: meson_suites('asan', 'sanitizers', [
         '--suite', 'unit', '--suite', 'random', '--suite', 'fuzz'],
         SANITIZER_ENV),
@@ -218,7 +220,7 @@ STEPS = {
                 dict(SANITIZER_ENV, BLOCK_LOOP='epoll')),
         iotests('sanitizers raw', ['-raw'], 'asan', SANITIZER_ENV)],
     'guest': lambda: tap('guest', ['tests/guest/guest-backup', '--download']),
-    # Not by default: these take about as long as all of the above.
+    # By name only: these take about as long as all of the above.
     'asan-io_uring': lambda: iotests('sanitizers qcow2', ['-qcow2'], 'asan',
                                      SANITIZER_ENV),
     'epoll': lambda: iotests('qcow2 epoll', ['-qcow2'], 'gcc',
@@ -241,17 +243,25 @@ STEPS = {
     'faults': lambda: tap('faults', ['tests/crash/fault-table', '--share',
                                      '1']),
 }
-DEFAULT = list(STEPS)[:list(STEPS).index('guest') + 1]
+NAMES = list(STEPS)
+DEFAULT = NAMES[:NAMES.index('peer') + 1]
+FULL = NAMES[:NAMES.index('guest') + 1]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--only', default=','.join(DEFAULT),
-                        help='comma-separated: ' + ' '.join(STEPS))
+    parser.add_argument('--full', action='store_true',
+                        help='the sanitizers and a real guest, too')
+    parser.add_argument('--only', help='comma-separated: ' + ' '.join(STEPS))
     args = parser.parse_args()
+    names = FULL if args.full else DEFAULT
+    names = args.only.split(',') if args.only else names
+    for name in names:
+        if name not in STEPS:
+            parser.error(f"there is no step '{name}'")
     start = time.monotonic()
-    for step in args.only.split(','):
-        STEPS[step]()
+    for name in names:
+        STEPS[name]()
     if counts.notes:
         print('Unstable, failed first and passed when run alone:')
         print(''.join(f'  {note}\n' for note in counts.notes), end='')
