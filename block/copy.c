@@ -8,10 +8,10 @@
  *     buffer      old data that the target doesn't have yet (copy-buffer.c)
  *
  * A cluster is in one of four states: in todo, in a request, in the buffer, or
- * in none of these (done, or never wanted). copy_claim() takes it from todo into a request at once,
- * without suspending; copy_release() takes it out, back to todo if the copy
- * failed. So a cluster is never copied twice at the same time, and who needs
- * one that another copies waits for that request.
+ * in none of these (done, or never wanted). copy_claim() takes it from todo into
+ * a request at once, without suspending; copy_release() takes it out, back to
+ * todo if the copy failed. So a cluster is never copied twice at the same time,
+ * and who needs one that another copies waits for that request.
  *
  * Background chunks claim only after their root has let them in: a claim is
  * never held by somebody who waits at a closed door, else a drain would wait
