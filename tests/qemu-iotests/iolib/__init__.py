@@ -12,6 +12,7 @@ when the claim is false.  The library is small files, each one idea:
     qmp      a QMP client
     daemon   a qemu-storage-daemon, and a qemu-nbd that serves
     nbd      an NBD client in plain Python, several requests in flight
+    fakenbd  NBD servers that a test leads
     qcow2    a decoder of qcow2 headers and bitmap directories
     model    patterns, extents, hashes of a whole disk
     crash    killing a daemon, and judging what is left
@@ -28,6 +29,7 @@ from .tools import *     # noqa: F401,F403
 from .qmp import *       # noqa: F401,F403
 from .daemon import *    # noqa: F401,F403
 from .nbd import *       # noqa: F401,F403
+from .fakenbd import *   # noqa: F401,F403
 from .qcow2 import *     # noqa: F401,F403
 from .model import *     # noqa: F401,F403
 from .crash import *     # noqa: F401,F403
