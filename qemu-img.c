@@ -68,7 +68,7 @@ static const ImgCommand commands[] = {
       "filename" },
     { "rebase", img_rebase,
       SOURCE "[-U] [-q] [-f fmt] [-t cache] [-T src_cache] [-p] [-u] "
-      "-b backing_file [-F backing_fmt] filename" },
+      "[-c] -b backing_file [-F backing_fmt] filename" },
     { "resize", img_resize,
       SOURCE "[-f fmt] [--preallocation=prealloc] [-q] [--shrink] filename "
       "[+ | -]size" },

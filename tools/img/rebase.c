@@ -13,6 +13,10 @@
  *     new    likewise, afterwards
  *     common a node of the old chain that is the new base itself: what is not
  *            allocated above it needs no look
+ *
+ * With -c what is copied becomes compressed clusters. These are written whole, so
+ * where the image has a part of one already, all that the disk shows there goes
+ * into it.
  */
 #include "util/osdep.h"
 
@@ -28,7 +32,7 @@ typedef struct RebaseArgs {
     const char *backing, *format;
     const char *cache, *src_cache;
     OpenFlags src_flags;
-    bool unsafe, progress, quiet;
+    bool unsafe, compress, progress, quiet;
 } RebaseArgs;
 
 typedef struct RebaseSide {
@@ -42,12 +46,14 @@ typedef struct Rebase {
     RebaseSide old, new;
     Node *common;
     int64_t cluster;
+    uint8_t *whole;             /* a cluster, with -c; else NULL */
     ImgProgress progress;
 } Rebase;
 
 static const struct option rebase_longopts[] = {
     IMG_LONGOPTS,
     IMG_LONGOPT_SHARE,
+    { "compress", no_argument, 0, 'c' },
     { 0 }
 };
 
@@ -63,6 +69,9 @@ static int rebase_take(Co *co, void *opaque, int c)
         return -1;
     case 'b':
         a->backing = optarg;
+        return -1;
+    case 'c':
+        a->compress = true;
         return -1;
     case 'u':
         a->unsafe = true;
@@ -90,7 +99,7 @@ static int rebase_take(Co *co, void *opaque, int c)
 static int rebase_parse(Co *co, RebaseArgs *a, int argc, char **argv)
 {
     bool unused;
-    int ret = img_parse_options(co, argc, argv, ":hf:F:b:upt:T:qU",
+    int ret = img_parse_options(co, argc, argv, ":hf:F:b:cupt:T:qU",
                                 rebase_longopts, rebase_take, a);
 
     if (ret >= 0) {
@@ -201,21 +210,34 @@ static int rebase_read(Co *co, RebaseSide *s, const char *which, int64_t off,
     return 0;
 }
 
+/* The cluster at @off as the disk shows it. */
+static int rebase_compress(Co *co, Rebase *r, int64_t off)
+{
+    int64_t start = ROUND_DOWN(off, r->cluster);
+    int64_t len = MIN(r->cluster, root_length(r->image) - start);
+    int ret = root_pread(co, r->image, start, len, r->whole);
+
+    return ret < 0 ? ret : root_pwrite(co, r->image, start, len, r->whole,
+                                       REQ_COMPRESSED);
+}
+
 /* Writes the clusters in which the two differ. */
 static int rebase_write(Co *co, Rebase *r, int64_t off, int64_t len)
 {
     for (int64_t pos = 0, n; pos < len; pos += n) {
+        int64_t at = off + pos;
         int ret = 0;
 
-        n = MIN(r->cluster, len - pos);
+        n = MIN(r->cluster - at % r->cluster, len - pos);
         if (!memcmp(r->old.buf + pos, r->new.buf + pos, n)) {
             continue;
         }
         if (buffer_is_zero(r->old.buf + pos, n)) {
-            ret = root_zero(co, r->image, off + pos, n, 0);
+            ret = root_zero(co, r->image, at, n, 0);
+        } else if (r->whole) {
+            ret = rebase_compress(co, r, at);
         } else {
-            ret = root_pwrite(co, r->image, off + pos, n, r->old.buf + pos,
-                              0);
+            ret = root_pwrite(co, r->image, at, n, r->old.buf + pos, 0);
         }
         if (ret < 0) {
             error_report("Error while writing to COW image: %s",
@@ -287,6 +309,7 @@ static bool rebase_safely(Co *co, Rebase *r, const RebaseArgs *a)
     r->common = rebase_find_common(r);
     r->cluster = info_driver(co, root_node(r->image), &info) >= 0 &&
                  info.cluster_size ? info.cluster_size : REBASE_BUFFER;
+    r->whole = a->compress ? aligned_alloc_io(4096, r->cluster) : NULL;
     return rebase_copy(co, r);
 }
 
@@ -319,6 +342,18 @@ static int rebase_header(Co *co, Node *node, const RebaseArgs *a)
     return ret < 0;
 }
 
+static Root *rebase_open_image(Co *co, const RebaseArgs *a)
+{
+    Root *image = img_open(co, &a->image);
+
+    if (image && a->compress && !root_node(image)->drv->supports_compressed) {
+        error_report("Compression not supported for this file format");
+        root_free(co, image);
+        return NULL;
+    }
+    return image;
+}
+
 static int rebase_run(Co *co, RebaseArgs *a)
 {
     Rebase r = { 0 };
@@ -329,7 +364,7 @@ static int rebase_run(Co *co, RebaseArgs *a)
         return 1;
     }
     img_progress_begin(&r.progress, a->progress && !a->quiet);
-    r.image = img_open(co, &a->image);
+    r.image = rebase_open_image(co, a);
     if (r.image && (a->unsafe || rebase_safely(co, &r, a))) {
         ret = rebase_header(co, root_node(r.image), a);
     }
@@ -339,6 +374,7 @@ static int rebase_run(Co *co, RebaseArgs *a)
     rebase_side_close(co, &r.new);
     rebase_side_close(co, &r.old);
     root_free(co, r.image);
+    aligned_free(r.whole);
     img_progress_end(&r.progress);
     return ret;
 }
