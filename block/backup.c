@@ -520,16 +520,10 @@ static Node *put_filter(Co *co, const BackupCommon *arg, Node *source,
 
 static BackupJob *make_job(const BackupCommon *arg, JobTxn *txn, Error **errp)
 {
-    JobFlags flags = JOB_DEFAULT;
+    JobFlags flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
+                               arg->has_auto_dismiss, arg->auto_dismiss);
 
-    if (arg->has_auto_finalize && !arg->auto_finalize) {
-        flags |= JOB_MANUAL_FINALIZE;
-    }
-    if (arg->has_auto_dismiss && !arg->auto_dismiss) {
-        flags |= JOB_MANUAL_DISMISS;
-    }
-    return job_create(arg->job_id ? arg->job_id : "", &backup_driver, txn,
-                      flags, errp);
+    return job_create(arg->job_id, &backup_driver, txn, flags, errp);
 }
 
 static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,

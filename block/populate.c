@@ -400,16 +400,11 @@ static bool populate_find_base(const BlockDirtyBitmapPopulate *arg, Node *node,
 static PopulateJob *populate_new_job(const BlockDirtyBitmapPopulate *arg,
                                      JobTxn *txn, Error **errp)
 {
-    JobFlags flags = JOB_DEFAULT;
-    PopulateJob *p;
+    JobFlags flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
+                               arg->has_auto_dismiss, arg->auto_dismiss);
+    PopulateJob *p = job_create(arg->job_id, &populate_driver, txn, flags,
+                                errp);
 
-    if (arg->has_auto_finalize && !arg->auto_finalize) {
-        flags |= JOB_MANUAL_FINALIZE;
-    }
-    if (arg->has_auto_dismiss && !arg->auto_dismiss) {
-        flags |= JOB_MANUAL_DISMISS;
-    }
-    p = job_create(arg->job_id, &populate_driver, txn, flags, errp);
     if (p) {
         p->buffers = g_ptr_array_new_with_free_func(aligned_free);
         p->pattern = arg->pattern;

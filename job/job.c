@@ -51,6 +51,13 @@ static bool check_id(const char *id, JobFlags flags, Error **errp)
     return true;
 }
 
+JobFlags job_flags(bool has_finalize, bool finalize, bool has_dismiss,
+                   bool dismiss)
+{
+    return (has_finalize && !finalize ? JOB_MANUAL_FINALIZE : JOB_DEFAULT) |
+           (has_dismiss && !dismiss ? JOB_MANUAL_DISMISS : JOB_DEFAULT);
+}
+
 void *job_create(const char *id, const JobDriver *drv, JobTxn *txn,
                  JobFlags flags, Error **errp)
 {

@@ -15,13 +15,6 @@
 #include "block/stream.h"
 #include "qapi/qapi-commands.h"
 
-static JobFlags job_flags(bool has_finalize, bool finalize, bool has_dismiss,
-                          bool dismiss)
-{
-    return (has_finalize && !finalize ? JOB_MANUAL_FINALIZE : JOB_DEFAULT) |
-           (has_dismiss && !dismiss ? JOB_MANUAL_DISMISS : JOB_DEFAULT);
-}
-
 /* NULL: it could not be made. */
 static bool start_job(Job *job, OwnerId owner)
 {
@@ -118,7 +111,7 @@ static Job *commit_layers(Co *co, const BlockCommit *arg, Node *device,
                           Node *top, Node *base, Error **errp)
 {
     CommitOptions opts = {
-        .job_id = arg->job_id ? arg->job_id : "",
+        .job_id = arg->job_id,
         .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
                            arg->has_auto_dismiss, arg->auto_dismiss),
         .speed = arg->has_speed ? arg->speed : 0,
@@ -141,7 +134,7 @@ static Job *commit_active(Co *co, const BlockCommit *arg, Node *top,
     BlockdevOnError on_error = arg->has_on_error ? arg->on_error
                                                  : BLOCKDEV_ON_ERROR_REPORT;
     MirrorOptions opts = {
-        .job_id = arg->job_id ? arg->job_id : "",
+        .job_id = arg->job_id,
         .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
                            arg->has_auto_dismiss, arg->auto_dismiss),
         .speed = arg->has_speed ? arg->speed : 0,
@@ -273,7 +266,7 @@ static bool stream_find_bottom(const BlockStream *arg, Node *device,
 static StreamOptions stream_options(const BlockStream *arg)
 {
     return (StreamOptions) {
-        .job_id = arg->job_id ? arg->job_id : "",
+        .job_id = arg->job_id,
         .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
                            arg->has_auto_dismiss, arg->auto_dismiss),
         .speed = arg->has_speed ? arg->speed : 0,

@@ -83,7 +83,9 @@ static bool check_arguments(const BlockdevMirror *arg, Node *source,
 static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
 {
     MirrorOptions o = {
-        .job_id = arg->job_id ? arg->job_id : "",
+        .job_id = arg->job_id,
+        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
+                           arg->has_auto_dismiss, arg->auto_dismiss),
         .sync = arg->sync,
         .speed = arg->has_speed ? arg->speed : 0,
         .granularity = arg->has_granularity ? arg->granularity : 0,
@@ -102,12 +104,6 @@ static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
 
     if (o.sync == MIRROR_SYNC_MODE_TOP && !node_backing_chain_next(source)) {
         o.sync = MIRROR_SYNC_MODE_FULL;
-    }
-    if (arg->has_auto_finalize && !arg->auto_finalize) {
-        o.flags |= JOB_MANUAL_FINALIZE;
-    }
-    if (arg->has_auto_dismiss && !arg->auto_dismiss) {
-        o.flags |= JOB_MANUAL_DISMISS;
     }
     return o;
 }

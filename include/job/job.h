@@ -97,6 +97,9 @@ typedef enum JobFlags {
     JOB_MANUAL_FINALIZE = 2,
     JOB_MANUAL_DISMISS = 4,
 } JobFlags;
+/* What `auto-finalize` and `auto-dismiss` of a command say, if they are given. */
+JobFlags job_flags(bool has_finalize, bool finalize, bool has_dismiss,
+                   bool dismiss);
 /* A job in CREATED with one reference, or NULL: "Invalid job ID 'x'", "Job ID
  * 'x' already in use". @txn NULL: one of its own. */
 void *job_create(const char *id, const JobDriver *drv, JobTxn *txn,
