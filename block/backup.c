@@ -16,11 +16,11 @@
 
 #include "block/backup.h"
 #include "block/copy-before-write.h"
+#include "block/copy-job.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/root.h"
-#include "util/id.h"
 
 #define NS_PER_S INT64_C(1000000000)
 
@@ -299,18 +299,6 @@ static const JobDriver backup_driver = {
 
 /* ---- making ---- */
 
-/* The job stays where it began. */
-static bool backup_loop_can_change(Root *root, Loop *loop, Error **errp)
-{
-    error_setg(errp, "Cannot change iothread of active block backend");
-    return false;
-}
-
-static const RootOps backup_root_ops = {
-    .kind = "block job",
-    .loop_can_change = backup_loop_can_change,
-};
-
 static bool sync_uses_bitmap(MirrorSyncMode sync)
 {
     return sync == MIRROR_SYNC_MODE_INCREMENTAL ||
@@ -540,8 +528,8 @@ static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
     if (arg->has_speed && !job_user_set_speed(&b->common, arg->speed, errp)) {
         return false;
     }
-    b->root = root_open(co, b->cbw, arg->job_id, &backup_root_ops, b,
-                        PERM_CONSISTENT_READ, PERM_ALL, errp);
+    b->root = copy_job_guard(co, &b->common, b->cbw, PERM_CONSISTENT_READ,
+                             PERM_ALL, errp);
     if (!b->root) {
         return false;
     }

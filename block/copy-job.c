@@ -65,20 +65,13 @@ int copy_run_error(Co *co, Job *job, BlockdevOnError on_err, bool is_read,
 
 /* ---- roots ---- */
 
-/* The job stays where it began. */
-static bool stay(Root *root, Loop *loop, Error **errp)
-{
-    error_setg(errp, "Cannot change iothread of active block backend");
-    return false;
-}
-
 static const RootOps data_ops = {
     .kind = "block-backend",
-    .loop_can_change = stay,
+    .loop_can_change = root_refuse_loop,
 };
 static const RootOps guard_ops = {
     .kind = "block job",
-    .loop_can_change = stay,
+    .loop_can_change = root_refuse_loop,
 };
 
 Root *copy_job_root(Co *co, Node *node, uint64_t need, uint64_t share,

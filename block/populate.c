@@ -348,16 +348,10 @@ static const JobDriver populate_driver = {
 
 /* ---- making ---- */
 
-static bool populate_loop_can_change(Root *root, Loop *loop, Error **errp)
-{
-    error_setg(errp, "Cannot change iothread of active block backend");
-    return false;
-}
-
 static const RootOps populate_root_ops = {
     .kind = "block job",
     .stay_at_node = true,
-    .loop_can_change = populate_loop_can_change,
+    .loop_can_change = root_refuse_loop,
 };
 
 /* *@ret stays NULL where no base is meant. */

@@ -20,6 +20,12 @@
 
 /* ---- life ---- */
 
+bool root_refuse_loop(Root *root, Loop *loop, Error **errp)
+{
+    error_setg(errp, "Cannot change iothread of active block backend");
+    return false;
+}
+
 Root *root_new(const char *name, const RootOps *ops, void *opaque,
                uint64_t need, uint64_t share)
 {

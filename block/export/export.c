@@ -63,11 +63,7 @@ static bool export_loop_can_change(Root *root, Loop *loop, Error **errp)
 {
     BlockExport *exp = root->opaque;
 
-    if (exp->fixed_iothread) {
-        error_setg(errp, "Cannot change iothread of active block backend");
-        return false;
-    }
-    return true;
+    return !exp->fixed_iothread || root_refuse_loop(root, loop, errp);
 }
 
 static void export_loop_changed(Root *root, Loop *loop)

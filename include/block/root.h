@@ -36,6 +36,9 @@ typedef struct RootOps {
     void (*loop_changed)(Root *root, Loop *loop);
 } RootOps;
 
+/* A RootOps.loop_can_change of those who stay where they are. */
+bool root_refuse_loop(Root *root, Loop *loop, Error **errp);
+
 typedef struct RootStats {
     uint64_t bytes[4], operations[4], failed[4], invalid[4];
     uint64_t time_ns[4];    /* index: RootStat */
