@@ -34,10 +34,7 @@ typedef struct BackupJob {
     Root *root;
     BitmapFreeze *freeze;       /* NULL: no bitmap */
     int64_t off, len;           /* the part that is copied: whole clusters */
-    /* The run coroutine's. */
-    CopyCall call;
-    bool calling;
-    RateLimit limit;
+    CopyRun run;                /* the run coroutine's */
 } BackupJob;
 
 /* ---- running ---- */
@@ -57,11 +54,7 @@ static void backup_progress(void *opaque, int64_t bytes)
 
 static void backup_kick(Job *job)
 {
-    BackupJob *b = container_of(job, BackupJob, common);
-
-    if (b->calling) {
-        copy_cancel(&b->call);
-    }
+    copy_run_kick(&container_of(job, BackupJob, common)->run);
 }
 
 /* Until the user ends it, or the snapshot breaks: the filter does the work. */
@@ -78,37 +71,6 @@ static int backup_idle(Co *co, BackupJob *b)
     return -ECANCELED;
 }
 
-/* One stretch of copying, until something is asked of the job. */
-static int backup_stretch(Co *co, BackupJob *b, bool *is_read)
-{
-    int ret;
-
-    ratelimit_set_speed(&b->limit, job_speed(&b->common));
-    b->call.cancelled = false;
-    b->calling = true;
-    /* Asked before it began: the kick has come and gone. */
-    if (job_is_asked(&b->common)) {
-        b->call.cancelled = true;
-    }
-    ret = copy_background(co, b->copy, &b->call, is_read);
-    b->calling = false;
-    return ret;
-}
-
-/* 0 to go on. */
-static int backup_error(Co *co, BackupJob *b, bool is_read, int error)
-{
-    BlockdevOnError on_err = is_read ? b->on_source_error : b->on_target_error;
-
-    if (job_error_action(co, &b->common, on_err, is_read, error) ==
-        BLOCK_ERROR_ACTION_REPORT) {
-        return -error;
-    }
-    /* Ignored or stopped: the chunk is tried again, but not in a hurry. */
-    job_sleep_ns(co, &b->common, 100 * 1000 * 1000);
-    return 0;
-}
-
 static int backup_copy(Co *co, BackupJob *b)
 {
     while (true) {
@@ -119,18 +81,18 @@ static int backup_copy(Co *co, BackupJob *b)
         if (job_is_cancelled(&b->common)) {
             return -ECANCELED;
         }
-        ret = backup_stretch(co, b, &is_read);
+        ret = copy_run_stretch(co, &b->run, &b->common, &is_read);
         if (cbw_snapshot_error(b->cbw) < 0) {
             return cbw_snapshot_error(b->cbw);
         }
         if (ret == 0) {
             return 0;
         }
-        if (ret != -ECANCELED) {
-            ret = backup_error(co, b, is_read, -ret);
-            if (ret < 0) {
-                return ret;
-            }
+        ret = copy_run_error(co, &b->common, is_read ? b->on_source_error
+                                                     : b->on_target_error,
+                             is_read, ret);
+        if (ret < 0) {
+            return ret;
         }
     }
 }
@@ -430,7 +392,6 @@ static bool choose_todo(Co *co, BackupJob *b, const BackupCommon *arg,
     const Bitset *bits;
 
     copy_set_compress(b->copy, arg->has_compress && arg->compress);
-    copy_set_progress(b->copy, backup_progress, b);
     if (arg->sync == MIRROR_SYNC_MODE_TOP) {
         copy_set_skip(b->copy, true,
                       node_backing_chain_next(b->cbw));
@@ -449,17 +410,15 @@ static bool choose_todo(Co *co, BackupJob *b, const BackupCommon *arg,
     return true;
 }
 
-static void set_perf(BackupJob *b, const BackupPerf *perf)
+static void set_run(BackupJob *b, const BackupPerf *perf)
 {
-    b->call.off = 0;
-    b->call.len = b->cbw->length;
-    b->call.limit = &b->limit;
-    b->call.root = b->root;
+    copy_run_init(&b->run, b->copy, b->root, b->cbw->length, &b->common);
+    copy_set_progress(b->copy, backup_progress, b);
     if (perf) {
         copy_set_copy_range(b->copy, perf->has_use_copy_range &&
                                      perf->use_copy_range);
-        b->call.max_workers = perf->has_max_workers ? perf->max_workers : 0;
-        b->call.max_chunk = perf->has_max_chunk ? perf->max_chunk : 0;
+        b->run.call.max_workers = perf->has_max_workers ? perf->max_workers : 0;
+        b->run.call.max_chunk = perf->has_max_chunk ? perf->max_chunk : 0;
     }
 }
 
@@ -533,8 +492,8 @@ static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
     if (!b->root) {
         return false;
     }
-    set_perf(b, arg->x_perf);
     co_move(co, b->cbw->loop);
+    set_run(b, arg->x_perf);
     ok = choose_todo(co, b, arg, bm, errp);
     if (ok && bm) {
         b->freeze = bitmap_freeze(bm, errp);
