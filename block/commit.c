@@ -275,7 +275,7 @@ static bool make_copy(Co *co, CommitJob *c, Error **errp)
     return c->copy;
 }
 
-static bool commit_set_up(Co *co, CommitJob *c, const CommitOptions *opts,
+static bool commit_set_up(Co *co, CommitJob *c, const ChainJobOptions *opts,
                           Error **errp)
 {
     if (opts->speed && !job_user_set_speed(&c->common, opts->speed, errp)) {
@@ -299,7 +299,7 @@ static bool commit_set_up(Co *co, CommitJob *c, const CommitOptions *opts,
            make_copy(co, c, errp);
 }
 
-Job *commit_job_create(Co *co, const CommitOptions *opts, Node *main,
+Job *commit_job_create(Co *co, const ChainJobOptions *opts, Node *main,
                        Node *top, Node *base, Error **errp)
 {
     CommitJob *c = job_create(opts->job_id, &commit_driver, NULL, opts->flags,

@@ -403,9 +403,8 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
     graph_drain(co, tran, m->filter);
     ok = mirror_carry(co, m, tran, errp) &&
          mirror_replace(co, m, tran, from, errp) &&
-         (!m->new_name.path ||
-          rename_image(co, tran, m->target, &m->new_name,
-                       chain_format_of(m->target, false), errp));
+         rename_image(co, tran, m->target, &m->new_name,
+                      chain_format_of(m->target, false), errp);
     tran_finalize(co, tran, ok);
     co_move(co, loop_main());
     if (ok && from == m->source) {
@@ -571,7 +570,7 @@ static bool mirror_make_copy(Co *co, MirrorJob *m, const MirrorOptions *opts,
 static bool mirror_set_up(Co *co, MirrorJob *m, const MirrorOptions *opts,
                           Error **errp)
 {
-    if (opts->speed && !job_user_set_speed(&m->common, opts->speed, errp)) {
+    if (opts->common.speed && !job_user_set_speed(&m->common, opts->common.speed, errp)) {
         return false;
     }
     if (m->carry &&
@@ -579,7 +578,7 @@ static bool mirror_set_up(Co *co, MirrorJob *m, const MirrorOptions *opts,
         return false;
     }
     m->filter = job_filter_insert(co, &mirror_top_driver,
-                                  opts->filter_node_name, m->source,
+                                  opts->common.filter_node_name, m->source,
                                   m->target, mirror_init_top, m, errp);
     if (!m->filter || !mirror_put_guards(co, m, errp)) {
         return false;
@@ -609,26 +608,26 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
     MirrorJob *m;
 
     control_assert();
-    if (opts->filter_node_name &&
-        !node_check_name(opts->filter_node_name, errp)) {
+    if (opts->common.filter_node_name &&
+        !node_check_name(opts->common.filter_node_name, errp)) {
         return NULL;
     }
-    m = job_create(opts->job_id, drv, NULL, opts->flags, errp);
+    m = job_create(opts->common.job_id, drv, NULL, opts->common.flags, errp);
     if (!m) {
         return NULL;
     }
     m->sync = opts->sync;
-    m->on_source_error = opts->on_source_error;
+    m->on_source_error = opts->common.on_error;
     m->on_target_error = opts->on_target_error;
     m->copy_mode = opts->copy_mode;
     m->commit = drv == &commit_active_driver;
-    m->carry = opts->carry_bitmaps;
+    m->carry = opts->common.carry_bitmaps;
     m->take_backing = opts->take_backing;
     m->stay = opts->stay;
     m->auto_complete = m->pivot = opts->auto_complete;
     m->finish = opts->stay || opts->auto_complete;
-    m->new_name = opts->new_name;
-    m->new_name.path = g_strdup(opts->new_name.path);
+    m->new_name = opts->common.new_name;
+    m->new_name.path = g_strdup(opts->common.new_name.path);
     m->replaces = g_strdup(opts->replaces);
     m->source = source;
     m->base = base;

@@ -235,8 +235,9 @@ static bool rename_exchange(Co *co, Transaction *tran, Node *node,
     return true;
 }
 
-bool rename_image(Co *co, Transaction *tran, Node *node,
-                  const ImageNewName *new, const char *format, Error **errp)
+static bool rename_to(Co *co, Transaction *tran, Node *node,
+                      const ImageNewName *new, const char *format,
+                      Error **errp)
 {
     g_autoptr(GPtrArray) overlays = chain_overlays(node);
     g_autofree char *old = g_strdup(rename_protocol(node)->exact_filename);
@@ -265,4 +266,10 @@ bool rename_image(Co *co, Transaction *tran, Node *node,
         open_refresh_filename(new->other);
     }
     return true;
+}
+
+bool rename_image(Co *co, Transaction *tran, Node *node,
+                  const ImageNewName *new, const char *format, Error **errp)
+{
+    return !new->path || rename_to(co, tran, node, new, format, errp);
 }

@@ -51,30 +51,15 @@ static bool check_base(Node *top, Node *base, Error **errp)
 
 /* ---- the two ways ---- */
 
-static Job *go_down(Co *co, const SnapshotDeleteOptions *opts, Node *top,
-                    Node *base, const ImageNewName *name, Error **errp)
+static Job *go_down(Co *co, const ChainJobOptions *opts, Node *top,
+                    Node *base, Error **errp)
 {
     Node *main = find_main(top);
-    CommitOptions layers = {
-        .job_id = opts->job_id,
-        .flags = opts->flags,
-        .speed = opts->speed,
-        .on_error = opts->on_error,
-        .filter_node_name = opts->filter_node_name,
-        .new_name = *name,
-        .carry_bitmaps = opts->carry_bitmaps,
-    };
     MirrorOptions active = {
-        .job_id = opts->job_id,
-        .flags = opts->flags,
-        .speed = opts->speed,
-        .on_source_error = opts->on_error,
+        .common = *opts,
         .on_target_error = opts->on_error,
-        .filter_node_name = opts->filter_node_name,
         .copy_mode = MIRROR_COPY_MODE_WRITE_BLOCKING,
         .auto_complete = true,
-        .new_name = *name,
-        .carry_bitmaps = opts->carry_bitmaps,
     };
 
     if (!check_base(top, base, errp)) {
@@ -82,23 +67,7 @@ static Job *go_down(Co *co, const SnapshotDeleteOptions *opts, Node *top,
     }
     return node_skip_filters(main) == node_skip_filters(top)
            ? commit_active_job_create(co, &active, top, base, errp)
-           : commit_job_create(co, &layers, main, top, base, errp);
-}
-
-static Job *go_up(Co *co, const SnapshotDeleteOptions *opts, Node *top,
-                  Node *base, const ImageNewName *name, Error **errp)
-{
-    StreamOptions stream = {
-        .job_id = opts->job_id,
-        .flags = opts->flags,
-        .speed = opts->speed,
-        .on_error = opts->on_error,
-        .filter_node_name = opts->filter_node_name,
-        .new_name = *name,
-        .carry_bitmaps = opts->carry_bitmaps,
-    };
-
-    return stream_job_create(co, &stream, top, base, errp);
+           : commit_job_create(co, opts, main, top, base, errp);
 }
 
 static Job *go(Co *co, const SnapshotDeleteOptions *opts,
@@ -106,17 +75,18 @@ static Job *go(Co *co, const SnapshotDeleteOptions *opts,
                Error **errp)
 {
     bool down = choice->direction == SNAPSHOT_DELETE_DIRECTION_COMMIT;
-    ImageNewName name = { 0 };
+    ChainJobOptions own = opts->common;
     Job *job;
 
-    if (opts->final_name && !rename_check(down ? base : top, top, base,
-                                          opts->final_name, &name, errp)) {
+    if (opts->final_name &&
+        !rename_check(down ? base : top, top, base, opts->final_name,
+                      &own.new_name, errp)) {
         return NULL;
     }
-    choice->final_name = g_strdup(name.path);
-    job = down ? go_down(co, opts, top, base, &name, errp)
-               : go_up(co, opts, top, base, &name, errp);
-    g_free(name.path);
+    choice->final_name = g_strdup(own.new_name.path);
+    job = down ? go_down(co, &own, top, base, errp)
+               : stream_job_create(co, &own, top, base, errp);
+    g_free(own.new_name.path);
     return job;
 }
 
@@ -143,20 +113,18 @@ static bool choose(Co *co, SnapshotDeleteChoice *choice, Node *top,
     return true;
 }
 
-/* The other way, because of @why, which is consumed. */
-static void choose_again(SnapshotDeleteChoice *choice, Error *why)
+/* The other way, because of @why. */
+static void choose_again(SnapshotDeleteChoice *choice, const Error *why)
 {
     bool down = choice->direction == SNAPSHOT_DELETE_DIRECTION_COMMIT;
 
     g_free(choice->reason);
-    g_free(choice->final_name);
-    choice->final_name = NULL;
+    g_clear_pointer(&choice->final_name, g_free);
     choice->reason = g_strdup_printf("%s is not possible: %s",
                                      down ? "commit" : "stream",
                                      error_get_pretty(why));
     choice->direction = down ? SNAPSHOT_DELETE_DIRECTION_STREAM
                              : SNAPSHOT_DELETE_DIRECTION_COMMIT;
-    error_free(why);
 }
 
 static Job *create_auto(Co *co, const SnapshotDeleteOptions *opts,
@@ -171,9 +139,7 @@ static Job *create_auto(Co *co, const SnapshotDeleteOptions *opts,
     }
     job = go(co, opts, choice, top, base, &first);
     if (!job) {
-        Error *why = error_copy(first);
-
-        choose_again(choice, why);
+        choose_again(choice, first);
         job = go(co, opts, choice, top, base, NULL);
         if (job) {
             error_free(first);

@@ -199,9 +199,8 @@ static bool stream_change_chain(Co *co, StreamJob *s, Node *base,
     }
     return graph_check_one(tran, s->top, errp) &&
            stream_write_header(co, s, base, errp) &&
-           (!s->new_name.path ||
-            rename_image(co, tran, s->top, &s->new_name,
-                         chain_format_of(s->top, s->mask_protocol), errp));
+           rename_image(co, tran, s->top, &s->new_name,
+                        chain_format_of(s->top, s->mask_protocol), errp);
 }
 
 static int stream_prepare(Co *co, Job *job)
@@ -310,7 +309,7 @@ static bool stream_put_guards(Co *co, StreamJob *s, Error **errp)
     return true;
 }
 
-static bool stream_set_up(Co *co, StreamJob *s, const StreamOptions *opts,
+static bool stream_set_up(Co *co, StreamJob *s, const ChainJobOptions *opts,
                           Error **errp)
 {
     if (opts->speed && !job_user_set_speed(&s->common, opts->speed, errp)) {
@@ -342,7 +341,7 @@ static void stream_block_nodes(StreamJob *s)
 }
 
 /* Opened for writing if need be, with the filter on top. */
-static Node *stream_begin(Co *co, const StreamOptions *opts, Node *top,
+static Node *stream_begin(Co *co, const ChainJobOptions *opts, Node *top,
                           Node *bottom, bool *was_read_only, Error **errp)
 {
     Node *filter;
@@ -358,7 +357,7 @@ static Node *stream_begin(Co *co, const StreamOptions *opts, Node *top,
     return filter;
 }
 
-Job *stream_job_create(Co *co, const StreamOptions *opts, Node *top,
+Job *stream_job_create(Co *co, const ChainJobOptions *opts, Node *top,
                        Node *bottom, Error **errp)
 {
     bool was_read_only;

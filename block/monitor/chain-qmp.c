@@ -15,6 +15,19 @@
 #include "block/stream.h"
 #include "qapi/qapi-commands.h"
 
+/* What the arguments of all of these commands say alike. */
+#define COMMON_OPTIONS(arg) ((ChainJobOptions) {                            \
+        .job_id = (arg)->job_id,                                            \
+        .flags = job_flags((arg)->has_auto_finalize, (arg)->auto_finalize,  \
+                           (arg)->has_auto_dismiss, (arg)->auto_dismiss),   \
+        .speed = (arg)->has_speed ? (arg)->speed : 0,                       \
+        .on_error = (arg)->has_on_error ? (arg)->on_error                   \
+                                        : BLOCKDEV_ON_ERROR_REPORT,         \
+        .filter_node_name = (arg)->filter_node_name,                        \
+        .carry_bitmaps = (arg)->has_bitmaps &&                              \
+                         (arg)->bitmaps == BITMAPS_MODE_CARRY,              \
+    })
+
 /* NULL: it could not be made. */
 static bool start_job(Job *job, OwnerId owner)
 {
@@ -110,46 +123,25 @@ static Node *commit_find_base(const BlockCommit *arg, Node *top, Error **errp)
 static Job *commit_layers(Co *co, const BlockCommit *arg, Node *device,
                           Node *top, Node *base, Error **errp)
 {
-    CommitOptions opts = {
-        .job_id = arg->job_id,
-        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
-                           arg->has_auto_dismiss, arg->auto_dismiss),
-        .speed = arg->has_speed ? arg->speed : 0,
-        .on_error = arg->has_on_error ? arg->on_error
-                                      : BLOCKDEV_ON_ERROR_REPORT,
-        .filter_node_name = arg->filter_node_name,
-        .backing_file = arg->backing_file,
-        .mask_protocol = arg->has_backing_mask_protocol &&
-                         arg->backing_mask_protocol,
-        .carry_bitmaps = arg->has_bitmaps &&
-                         arg->bitmaps == BITMAPS_MODE_CARRY,
-    };
+    ChainJobOptions opts = COMMON_OPTIONS(arg);
 
+    opts.backing_file = arg->backing_file;
+    opts.mask_protocol = arg->has_backing_mask_protocol &&
+                         arg->backing_mask_protocol;
     return commit_job_create(co, &opts, device, top, base, errp);
 }
 
 static Job *commit_active(Co *co, const BlockCommit *arg, Node *top,
                           Node *base, Error **errp)
 {
-    BlockdevOnError on_error = arg->has_on_error ? arg->on_error
-                                                 : BLOCKDEV_ON_ERROR_REPORT;
-    MirrorOptions opts = {
-        .job_id = arg->job_id,
-        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
-                           arg->has_auto_dismiss, arg->auto_dismiss),
-        .speed = arg->has_speed ? arg->speed : 0,
-        .on_source_error = on_error,
-        .on_target_error = on_error,
-        .filter_node_name = arg->filter_node_name,
-        .carry_bitmaps = arg->has_bitmaps &&
-                         arg->bitmaps == BITMAPS_MODE_CARRY,
-    };
+    MirrorOptions opts = { .common = COMMON_OPTIONS(arg) };
 
     if (arg->backing_file) {
         error_setg(errp, "'backing-file' specified, but 'top' is the active "
                    "layer");
         return NULL;
     }
+    opts.on_target_error = opts.common.on_error;
     return commit_active_job_create(co, &opts, top, base, errp);
 }
 
@@ -263,27 +255,19 @@ static bool stream_find_bottom(const BlockStream *arg, Node *device,
     return true;
 }
 
-static StreamOptions stream_options(const BlockStream *arg)
+static ChainJobOptions stream_options(const BlockStream *arg)
 {
-    return (StreamOptions) {
-        .job_id = arg->job_id,
-        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
-                           arg->has_auto_dismiss, arg->auto_dismiss),
-        .speed = arg->has_speed ? arg->speed : 0,
-        .on_error = arg->has_on_error ? arg->on_error
-                                      : BLOCKDEV_ON_ERROR_REPORT,
-        .filter_node_name = arg->filter_node_name,
-        .backing_file = arg->backing_file,
-        .mask_protocol = arg->has_backing_mask_protocol &&
-                         arg->backing_mask_protocol,
-        .carry_bitmaps = arg->has_bitmaps &&
-                         arg->bitmaps == BITMAPS_MODE_CARRY,
-    };
+    ChainJobOptions opts = COMMON_OPTIONS(arg);
+
+    opts.backing_file = arg->backing_file;
+    opts.mask_protocol = arg->has_backing_mask_protocol &&
+                         arg->backing_mask_protocol;
+    return opts;
 }
 
 bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
 {
-    StreamOptions opts = stream_options(arg);
+    ChainJobOptions opts = stream_options(arg);
     Node *device, *bottom = NULL;
     OwnerId owner;
     Job *job;
@@ -322,17 +306,9 @@ bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
 bool qmp_block_snapshot_delete(Co *co, BlockSnapshotDelete *arg, Error **errp)
 {
     SnapshotDeleteOptions opts = {
-        .job_id = arg->job_id,
-        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
-                           arg->has_auto_dismiss, arg->auto_dismiss),
+        .common = COMMON_OPTIONS(arg),
         .direction = arg->direction,
         .final_name = arg->final_name,
-        .speed = arg->has_speed ? arg->speed : 0,
-        .on_error = arg->has_on_error ? arg->on_error
-                                      : BLOCKDEV_ON_ERROR_REPORT,
-        .filter_node_name = arg->filter_node_name,
-        .carry_bitmaps = !arg->has_bitmaps ||
-                         arg->bitmaps == BITMAPS_MODE_CARRY,
     };
     Node *top = node_lookup(arg->top, errp);
     Node *base = top ? find_layer(top, arg->base, errp) : NULL;
@@ -343,6 +319,7 @@ bool qmp_block_snapshot_delete(Co *co, BlockSnapshotDelete *arg, Error **errp)
         !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
+    opts.common.carry_bitmaps |= !arg->has_bitmaps;
     top = node_skip_filters(top);
     base = node_skip_filters(base);
     if (top == base) {

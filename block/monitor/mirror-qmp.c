@@ -83,23 +83,25 @@ static bool check_arguments(const BlockdevMirror *arg, Node *source,
 static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
 {
     MirrorOptions o = {
-        .job_id = arg->job_id,
-        .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
-                           arg->has_auto_dismiss, arg->auto_dismiss),
+        .common = {
+            .job_id = arg->job_id,
+            .flags = job_flags(arg->has_auto_finalize, arg->auto_finalize,
+                               arg->has_auto_dismiss, arg->auto_dismiss),
+            .speed = arg->has_speed ? arg->speed : 0,
+            .on_error = arg->has_on_source_error
+                        ? arg->on_source_error : BLOCKDEV_ON_ERROR_REPORT,
+            .filter_node_name = arg->filter_node_name,
+            .carry_bitmaps = arg->has_bitmaps &&
+                             arg->bitmaps == BITMAPS_MODE_CARRY,
+        },
         .sync = arg->sync,
-        .speed = arg->has_speed ? arg->speed : 0,
         .granularity = arg->has_granularity ? arg->granularity : 0,
         .buf_size = arg->has_buf_size ? arg->buf_size : 0,
-        .on_source_error = arg->has_on_source_error
-                           ? arg->on_source_error : BLOCKDEV_ON_ERROR_REPORT,
         .on_target_error = arg->has_on_target_error
                            ? arg->on_target_error : BLOCKDEV_ON_ERROR_REPORT,
         .copy_mode = arg->has_copy_mode ? arg->copy_mode
                                         : MIRROR_COPY_MODE_BACKGROUND,
-        .filter_node_name = arg->filter_node_name,
         .replaces = arg->replaces,
-        .carry_bitmaps = arg->has_bitmaps &&
-                         arg->bitmaps == BITMAPS_MODE_CARRY,
     };
 
     if (o.sync == MIRROR_SYNC_MODE_TOP && !node_backing_chain_next(source)) {

@@ -4,21 +4,7 @@
 #ifndef BLOCK_COMMIT_H
 #define BLOCK_COMMIT_H
 
-#include "block/rename.h"
-#include "job/job.h"
-
-typedef struct CommitOptions {
-    const char *job_id;             /* NULL with JOB_INTERNAL */
-    JobFlags flags;
-    int64_t speed;                  /* bytes per second; 0: no limit */
-    BlockdevOnError on_error;
-    const char *filter_node_name;   /* NULL: generated */
-    const char *backing_file;       /* for the overlay's header; NULL: as the
-                                     * base is called */
-    ImageNewName new_name;          /* what is left is called so in the end */
-    bool mask_protocol;             /* "raw" for a protocol's name */
-    bool carry_bitmaps;
-} CommitOptions;
+#include "block/chain-job.h"
 
 /*
  * Commits the layers from @top down to above @base; @top is not @main, whose
@@ -26,7 +12,7 @@ typedef struct CommitOptions {
  * @base below itself. Control lock; main loop; suspends. The job has not
  * started.
  */
-Job *commit_job_create(Co *co, const CommitOptions *opts, Node *main,
+Job *commit_job_create(Co *co, const ChainJobOptions *opts, Node *main,
                        Node *top, Node *base, Error **errp);
 
 #endif

@@ -8,27 +8,22 @@
 #ifndef BLOCK_MIRROR_H
 #define BLOCK_MIRROR_H
 
-#include "block/rename.h"
-#include "job/job.h"
+#include "block/chain-job.h"
 
 typedef struct MirrorOptions {
-    const char *job_id;             /* NULL with JOB_INTERNAL */
-    JobFlags flags;
+    ChainJobOptions common;         /* on_error: of the source; new_name: of
+                                     * the target when it has taken over */
+    BlockdevOnError on_target_error;
     MirrorSyncMode sync;            /* full, top, none */
-    int64_t speed;                  /* bytes per second; 0: no limit */
     int64_t granularity;            /* bytes; 0: by the target */
     int64_t buf_size;               /* bytes in flight; 0: the default */
-    BlockdevOnError on_source_error, on_target_error;
     bool no_unmap;
     MirrorCopyMode copy_mode;
-    const char *filter_node_name;   /* NULL: generated */
     const char *replaces;           /* NULL: the source */
     /* The target gets the source's backing file before it takes over. */
     bool take_backing;
-    bool carry_bitmaps;
     /* Takes over by itself as soon as nothing is left. */
     bool auto_complete;
-    ImageNewName new_name;          /* of the target when it has taken over */
     /* Ends by itself as soon as nothing is left, with everything where it is:
      * for tools. Bitmaps are carried all the same. */
     bool stay;

@@ -22,8 +22,9 @@ bool rename_check(Node *node, Node *top, Node *base, const char *name,
 /*
  * @node's image is called new->path from now on, and new->other's, if there is
  * one, like @node's before; the headers of @node's overlays follow (@format: the
- * backing format that they name). The graph is quiet. Comes out on the loop
- * where it was called; suspends. On error @tran is to be aborted.
+ * backing format that they name). If the name stays nothing happens. The graph
+ * is quiet. Comes out on the loop where it was called; suspends. On error @tran
+ * is to be aborted.
  */
 bool rename_image(Co *co, Transaction *tran, Node *node,
                   const ImageNewName *new, const char *format, Error **errp);

@@ -4,18 +4,12 @@
 #ifndef BLOCK_SNAPSHOT_DELETE_H
 #define BLOCK_SNAPSHOT_DELETE_H
 
-#include "block/node.h"
-#include "job/job.h"
+#include "block/chain-job.h"
 
 typedef struct SnapshotDeleteOptions {
-    const char *job_id;             /* NULL with JOB_INTERNAL */
-    JobFlags flags;
+    ChainJobOptions common;         /* but for new_name: see final_name */
     SnapshotDeleteDirection direction;
     const char *final_name;         /* NULL: as it is called */
-    int64_t speed;                  /* bytes per second; 0: no limit */
-    BlockdevOnError on_error;
-    const char *filter_node_name;   /* NULL: generated */
-    bool carry_bitmaps;
 } SnapshotDeleteOptions;
 
 /*

@@ -155,14 +155,21 @@ static bool commit_start(Co *co, Job *job, Error *err, ImgProgress *progress)
     return commit_wait(co, job, progress);
 }
 
+static ChainJobOptions commit_options(const CommitArgs *a)
+{
+    return (ChainJobOptions) {
+        .flags = JOB_INTERNAL,
+        .speed = a->speed,
+        .carry_bitmaps = !a->no_bitmaps,
+    };
+}
+
 static bool commit_copy(Co *co, const CommitArgs *a, Node *top, Node *base,
                         ImgProgress *progress)
 {
     MirrorOptions opts = {
-        .flags = JOB_INTERNAL,
-        .speed = a->speed,
+        .common = commit_options(a),
         .stay = true,
-        .carry_bitmaps = !a->no_bitmaps,
     };
     Error *err = NULL;
     Job *job = commit_active_job_create(co, &opts, top, base, &err);
@@ -189,11 +196,9 @@ static bool commit_auto(Co *co, const CommitArgs *a, Root *image, Node *base,
                         ImgProgress *progress)
 {
     SnapshotDeleteOptions opts = {
-        .flags = JOB_INTERNAL,
+        .common = commit_options(a),
         .direction = SNAPSHOT_DELETE_DIRECTION_AUTO,
         .final_name = a->final_name,
-        .speed = a->speed,
-        .carry_bitmaps = !a->no_bitmaps,
     };
     g_autoptr(SnapshotDeleteChoice) choice = NULL;
     Error *err = NULL;
