@@ -195,6 +195,15 @@ void job_start(Job *job)
     co_spawn(loop_main(), job_run, job);
 }
 
+bool job_start_owned(Job *job, OwnerId owner)
+{
+    if (job) {
+        job->owner = owner;
+        job_start(job);
+    }
+    return job;
+}
+
 /* ---- asking ---- */
 
 static void unref_on_main(void *opaque)

@@ -28,16 +28,6 @@
                          (arg)->bitmaps == BITMAPS_MODE_CARRY,              \
     })
 
-/* NULL: it could not be made. */
-static bool start_job(Job *job, OwnerId owner)
-{
-    if (job) {
-        job->owner = owner;
-        job_start(job);
-    }
-    return job;
-}
-
 static Node *find_device(const char *name, Error **errp)
 {
     Node *node = node_find(name);
@@ -168,7 +158,7 @@ bool qmp_block_commit(Co *co, BlockCommit *arg, Error **errp)
     job = top == device || node_skip_filters(device) == node_skip_filters(top)
           ? commit_active(co, arg, device, base, errp)
           : commit_layers(co, arg, device, top, base, errp);
-    return start_job(job, owner);
+    return job_start_owned(job, owner);
 }
 
 /* ---- block-stream ---- */
@@ -298,7 +288,7 @@ bool qmp_block_stream(Co *co, BlockStream *arg, Error **errp)
     }
     job = stream_job_create(co, &opts, node_skip_filters(device), bottom,
                             errp);
-    return start_job(job, owner);
+    return job_start_owned(job, owner);
 }
 
 /* ---- block-snapshot-delete ---- */
@@ -330,7 +320,7 @@ bool qmp_block_snapshot_delete(Co *co, BlockSnapshotDelete *arg, Error **errp)
         return false;
     }
     job = snapshot_delete_create(co, &opts, top, base, errp);
-    return start_job(job, owner);
+    return job_start_owned(job, owner);
 }
 
 /* ---- change-backing-file ---- */

@@ -128,9 +128,5 @@ bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
     }
     opts = options_of(arg, source);
     job = mirror_job_create(co, &opts, source, target, errp);
-    if (job) {
-        job->owner = owner;
-        job_start(job);
-    }
-    return job;
+    return job_start_owned(job, owner);
 }

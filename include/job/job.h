@@ -105,6 +105,9 @@ JobFlags job_flags(bool has_finalize, bool finalize, bool has_dismiss,
 void *job_create(const char *id, const JobDriver *drv, JobTxn *txn,
                  JobFlags flags, Error **errp);
 void job_start(Job *job);
+/* For commands: @job starts, and goes with its owner. Whether there is one: NULL
+ * is none. */
+bool job_start_owned(Job *job, OwnerId owner);
 /* The run coroutine looks at its pause point soon (drv->kick), though nothing
  * is asked of it that the job knows of. */
 void job_kick(Job *job);
