@@ -112,10 +112,7 @@ static void let_go(Co *co, CommitJob *c)
     root_free(co, c->source);
     root_free(co, c->target);
     c->source = c->target = NULL;
-    for (guint i = 0; c->guards && i < c->guards->len; i++) {
-        root_free(co, g_ptr_array_index(c->guards, i));
-    }
-    g_clear_pointer(&c->guards, g_ptr_array_unref);
+    copy_job_drop_guards(co, &c->guards);
     if (c->frozen) {
         graph_unfreeze_chain(c->main, c->base);
         c->frozen = false;
@@ -223,18 +220,13 @@ static bool open_base(Co *co, CommitJob *c, Error **errp)
 static bool put_guard(Co *co, CommitJob *c, Node *node, uint64_t share,
                       Error **errp)
 {
-    Root *guard = copy_job_guard(co, &c->common, node, 0, share, errp);
-
-    if (guard) {
-        g_ptr_array_add(c->guards, guard);
-    }
-    return guard;
+    return copy_job_keep_guard(&c->guards, copy_job_guard(
+        co, &c->common, node, 0, share, errp));
 }
 
 /* Those in between: whoever reads them must come through the filter. */
 static bool put_guards(Co *co, CommitJob *c, Error **errp)
 {
-    c->guards = g_ptr_array_new();
     for (Node *n = c->top; n != c->base; n = node_chain_child(n)->child) {
         if (!put_guard(co, c, n, PERM_WRITE | PERM_WRITE_UNCHANGED, errp)) {
             return false;

@@ -86,3 +86,20 @@ Root *copy_job_guard(Co *co, Job *job, Node *node, uint64_t need,
     return root_open(co, node, job->id, &guard_ops, NULL, need, share,
                      errp);
 }
+
+bool copy_job_keep_guard(GPtrArray **guards, Root *guard)
+{
+    if (guard) {
+        *guards = *guards ? *guards : g_ptr_array_new();
+        g_ptr_array_add(*guards, guard);
+    }
+    return guard;
+}
+
+void copy_job_drop_guards(Co *co, GPtrArray **guards)
+{
+    for (guint i = 0; *guards && i < (*guards)->len; i++) {
+        root_free(co, g_ptr_array_index(*guards, i));
+    }
+    g_clear_pointer(guards, g_ptr_array_unref);
+}

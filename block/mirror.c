@@ -343,10 +343,7 @@ static void mirror_let_go(Co *co, MirrorJob *m)
     }
     root_free(co, m->root);
     m->root = NULL;
-    for (guint i = 0; m->guards && i < m->guards->len; i++) {
-        root_free(co, g_ptr_array_index(m->guards, i));
-    }
-    g_clear_pointer(&m->guards, g_ptr_array_unref);
+    copy_job_drop_guards(co, &m->guards);
     if (m->frozen) {
         graph_unfreeze_chain(m->source, m->target);
         m->frozen = false;
@@ -462,30 +459,26 @@ static void mirror_clean_up(Co *co, Job *job)
     g_free(m->new_name.path);
 }
 
+#define MIRROR_DRIVER_COMMON        \
+    .size = sizeof(MirrorJob),      \
+    .is_block_job = true,           \
+    .run = mirror_run,              \
+    .prepare = mirror_prepare,      \
+    .clean = mirror_clean_up,       \
+    .cancel = mirror_cancel,        \
+    .kick = mirror_kick,            \
+    .complete = mirror_complete
+
 static const JobDriver mirror_driver = {
     .type = JOB_TYPE_MIRROR,
-    .size = sizeof(MirrorJob),
-    .is_block_job = true,
-    .run = mirror_run,
-    .prepare = mirror_prepare,
-    .clean = mirror_clean_up,
-    .cancel = mirror_cancel,
-    .kick = mirror_kick,
-    .complete = mirror_complete,
+    MIRROR_DRIVER_COMMON,
     .change = mirror_change,
     .query = mirror_query,
 };
 
 static const JobDriver commit_active_driver = {
     .type = JOB_TYPE_COMMIT,
-    .size = sizeof(MirrorJob),
-    .is_block_job = true,
-    .run = mirror_run,
-    .prepare = mirror_prepare,
-    .clean = mirror_clean_up,
-    .cancel = mirror_cancel,
-    .kick = mirror_kick,
-    .complete = mirror_complete,
+    MIRROR_DRIVER_COMMON,
 };
 
 /* ---- making ---- */
@@ -497,14 +490,6 @@ static void mirror_init_top(Node *filter, void *opaque)
 
     top->job = &m->common;
     top->commit = m->commit;
-}
-
-static bool mirror_add_guard(MirrorJob *m, Root *guard)
-{
-    if (guard) {
-        g_ptr_array_add(m->guards, guard);
-    }
-    return guard;
 }
 
 /* The layers between show nothing consistent while the base changes. */
@@ -519,7 +504,7 @@ static bool mirror_guard_layers(Co *co, MirrorJob *m, Error **errp)
         Root *guard = copy_job_guard(co, &m->common, n, 0,
                                      PERM_WRITE | PERM_WRITE_UNCHANGED, errp);
 
-        if (!mirror_add_guard(m, guard)) {
+        if (!copy_job_keep_guard(&m->guards, guard)) {
             return false;
         }
     }
@@ -528,13 +513,12 @@ static bool mirror_guard_layers(Co *co, MirrorJob *m, Error **errp)
 
 static bool mirror_put_guards(Co *co, MirrorJob *m, Error **errp)
 {
-    m->guards = g_ptr_array_new();
     if (m->commit && !mirror_guard_layers(co, m, errp)) {
         return false;
     }
     /* In use, as QEMU's clients expect it to be. */
-    return mirror_add_guard(m, copy_job_root(co, m->target, 0, PERM_ALL,
-                                             errp));
+    return copy_job_keep_guard(&m->guards, copy_job_root(
+        co, m->target, 0, PERM_ALL, errp));
 }
 
 static bool mirror_make_copy(Co *co, MirrorJob *m, const MirrorOptions *opts,

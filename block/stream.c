@@ -157,10 +157,7 @@ static void stream_let_go(Co *co, StreamJob *s)
 {
     root_free(co, s->root);
     s->root = NULL;
-    for (guint i = 0; s->guards && i < s->guards->len; i++) {
-        root_free(co, g_ptr_array_index(s->guards, i));
-    }
-    g_clear_pointer(&s->guards, g_ptr_array_unref);
+    copy_job_drop_guards(co, &s->guards);
     if (s->frozen) {
         graph_unfreeze_chain(s->top, NULL);
         s->frozen = false;
@@ -295,16 +292,14 @@ static Node *stream_next(StreamJob *s, Node *n)
 
 static bool stream_put_guards(Co *co, StreamJob *s, Error **errp)
 {
-    s->guards = g_ptr_array_new();
     for (Node *n = stream_next(s, s->top); n; n = stream_next(s, n)) {
         Root *guard = copy_job_guard(co, &s->common, n, 0,
                                      PERM_CONSISTENT_READ |
                                      PERM_WRITE_UNCHANGED, errp);
 
-        if (!guard) {
+        if (!copy_job_keep_guard(&s->guards, guard)) {
             return false;
         }
-        g_ptr_array_add(s->guards, guard);
     }
     return true;
 }

@@ -34,5 +34,10 @@ Root *copy_job_root(Co *co, Node *node, uint64_t need, uint64_t share,
  * something. */
 Root *copy_job_guard(Co *co, Job *job, Node *node, uint64_t need,
                      uint64_t share, Error **errp);
+/* Keeps @guard in *@guards, of Root, which are NULL while there are none. False
+ * if @guard is NULL. */
+bool copy_job_keep_guard(GPtrArray **guards, Root *guard);
+/* Frees all of them. Suspends. */
+void copy_job_drop_guards(Co *co, GPtrArray **guards);
 
 #endif
