@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * Refcount structures that grow by more than a block.
+ * Refcount structures that grow by more than a block, or shrink.
  *
  * A larger refcount table, at a new place.
  *
@@ -18,6 +18,10 @@
  *
  * A run of clusters that is longer than what a block counts (the L1 table of a
  * large disk with small clusters): its blocks lie before it, side by side.
+ *
+ * Blocks at the end of the table that count nothing, or nothing but themselves,
+ * go when a disk shrinks. They are unlinked, durably, before their clusters are
+ * used or cut off.
  */
 #include "block/qcow2.h"
 
@@ -227,4 +231,82 @@ int64_t qcow2_alloc_long_run(Co *co, Node *node, int64_t n)
     }
     s->fresh_offset = MAX(s->fresh_offset, end << s->cluster_bits);
     return (first + blocks) << s->cluster_bits;
+}
+
+/* ---- blocks that count nothing ---- */
+
+/* Whether block @i, at @off, counts nothing but itself. */
+static int block_is_idle(Co *co, Node *node, int64_t i, int64_t off,
+                         bool *idle)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t self = off >> s->cluster_bits, first = i << s->refblock_bits;
+    bool inside = self >> s->refblock_bits == i;
+    uint64_t count = 1;
+    int64_t end;
+    int r = qcow2_refcount_end(co, node, (i + 1) << s->refblock_bits, &end);
+
+    if (r >= 0 && inside && end == self + 1) {
+        r = qcow2_refcount_get(co, node, self, &count);
+        if (r >= 0) {
+            r = qcow2_refcount_end(co, node, self, &end);
+        }
+    }
+    *idle = end <= first && count == 1;
+    return r;
+}
+
+/* Unlinks block @i in memory; the byte @off of it, if others count it. */
+static int64_t block_unlink(Co *co, Node *node, int64_t i, int64_t off)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t self = off >> s->cluster_bits;
+
+    qcow2_cache_drop(co, s->refblock_cache, off, s->cluster_size);
+    qcow2_overlap_remove(s, off);
+    s->reftable[i] = 0;
+    bitset_set(s->reftable_dirty, i / 64, 1);
+    if (self >> s->refblock_bits != i) {
+        return off;
+    }
+    s->free_cursor = MIN(s->free_cursor, self);
+    return 0;
+}
+
+int qcow2_refblocks_trim(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autoptr(GArray) others = g_array_new(false, false, sizeof(int64_t));
+    bool any = false, idle = true;
+    int r = 0;
+
+    for (int64_t i = s->reftable_size - 1; i > 0 && idle; i--) {
+        int64_t off = s->reftable[i] & QCOW2_REFT_OFFSET_MASK;
+
+        if (!off) {
+            continue;
+        }
+        r = block_is_idle(co, node, i, off, &idle);
+        if (r < 0) {
+            return r;
+        }
+        if (idle) {
+            any = true;
+            off = block_unlink(co, node, i, off);
+            if (off) {
+                g_array_append_val(others, off);
+            }
+        }
+    }
+    if (any) {
+        r = qcow2_refcount_write(co, node);
+        if (r >= 0) {
+            r = io_flush(co, node->file->child);
+        }
+    }
+    for (guint i = 0; i < others->len && r >= 0; i++) {
+        qcow2_free_clusters(co, node, g_array_index(others, int64_t, i),
+                            s->cluster_size, QCOW2_DISCARD_ALWAYS);
+    }
+    return r;
 }

@@ -30,6 +30,9 @@ int qcow2_refblock_new(Co *co, Node *node, int64_t i, int64_t off,
                        int64_t first, int64_t end);
 /* As qcow2_alloc_clusters(), of @n clusters behind all that blocks count. */
 int64_t qcow2_alloc_long_run(Co *co, Node *node, int64_t n);
+/* Drops the blocks at the end of the table that count nothing but themselves,
+ * durably. */
+int qcow2_refblocks_trim(Co *co, Node *node);
 /* Of host cluster @index. 0 for those beyond all tables. */
 int qcow2_refcount_get(Co *co, Node *node, int64_t index, uint64_t *ret);
 /* Behind the last cluster before @index that is in use; 0 if none is. */

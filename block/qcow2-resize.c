@@ -107,7 +107,10 @@ static void cut_file(Co *co, Node *node)
         return;
     }
     co_mutex_lock(co, &s->meta);
-    end = used_end(co, node, len);
+    end = qcow2_refblocks_trim(co, node);
+    if (end >= 0) {
+        end = used_end(co, node, len);
+    }
     if (end > 0 && end < len &&
         !io_resize(co, node->file, end, false, PREALLOC_MODE_OFF, 0, &err)) {
         warn_report("Failed to truncate the tail of the image: %s",
