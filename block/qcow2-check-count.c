@@ -86,6 +86,9 @@ static void note_outside(Qcow2Check *c, int64_t off, int64_t len)
     int bits = qcow2_state(c->node)->cluster_bits;
     int64_t end = (c->file_len >> bits) + OUTSIDE_WINDOW;
 
+    if (off < 0 || off > BLOCK_MAX_LENGTH) {
+        return;
+    }
     if (!c->outside) {
         c->outside = g_hash_table_new(NULL, NULL);
     }
@@ -103,7 +106,7 @@ bool qcow2_check_refer(Qcow2Check *c, int64_t off, int64_t len)
     if (len <= 0) {
         return true;
     }
-    if (off + len - c->file_len >= s->cluster_size) {
+    if ((uint64_t)off + len >= (uint64_t)(c->file_len + s->cluster_size)) {
         fprintf(stderr, "ERROR: counting reference for region exceeding the "
                 "end of the file by one cluster or more: offset 0x%" PRIx64
                 " size 0x%" PRIx64 "\n", off, len);

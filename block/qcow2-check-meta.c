@@ -163,10 +163,11 @@ int qcow2_check_snapshots(Co *co, Qcow2Check *c)
             c->lost = true;
             continue;
         }
-        if (sn->l1_offset > INT64_MAX / 2) {
-            qcow2_check_refer(c, INT64_MAX / 2, (int64_t)sn->l1_size * 8);
-            c->lost = true;
-            continue;
+        if (sn->l1_offset > BLOCK_MAX_LENGTH - QCOW2_MAX_L1_BYTES) {
+            qcow2_check_refer(c, sn->l1_offset, (int64_t)sn->l1_size * 8);
+            fprintf(stderr, "ERROR: I/O error in check_refcounts_l1\n");
+            c->res->check_errors++;
+            return -EIO;
         }
         r = qcow2_check_l1(co, c, sn->l1_offset, sn->l1_size, false);
         if (r < 0) {
@@ -360,15 +361,13 @@ static void reftable_check_entry(Qcow2Check *c, int64_t i)
     c->rebuild = true;
 }
 
-bool qcow2_check_reftable(Qcow2Check *c)
+void qcow2_check_reftable(Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    bool inside = qcow2_check_refer(
+
+    c->rebuild |= !qcow2_check_refer(
         c, s->hdr.reftable_offset,
         (int64_t)s->hdr.reftable_clusters << s->cluster_bits);
-
-    c->rebuild |= !inside;
-    return inside;
 }
 
 void qcow2_check_refblocks(Qcow2Check *c)

@@ -276,12 +276,10 @@ static int check_refcounts(Co *co, Qcow2Check *c)
     CheckResult found, structures;
     int r = qcow2_check_references(co, c);
 
+    /* From here on it is refcounts that are wrong, or their structures. */
     found = *c->res;
-    if (r >= 0 && qcow2_check_reftable(c)) {
-        /* From here on it is refcounts that are wrong, or their blocks. */
-        found = *c->res;
-    }
     if (r >= 0) {
+        qcow2_check_reftable(c);
         qcow2_check_refblocks(c);
     }
     structures = *c->res;

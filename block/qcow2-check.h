@@ -74,8 +74,8 @@ int qcow2_check_snapshots(Co *co, Qcow2Check *c);
 int qcow2_check_bitmaps(Co *co, Qcow2Check *c);
 /* Drops what is damaged from the bitmap directory, in place. */
 int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c);
-/* The refcount table; false if it does not lie in the file. The blocks. */
-bool qcow2_check_reftable(Qcow2Check *c);
+/* The refcount table. The blocks. */
+void qcow2_check_reftable(Qcow2Check *c);
 void qcow2_check_refblocks(Qcow2Check *c);
 
 /* Everything but the refcount structures. */
