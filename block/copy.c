@@ -340,6 +340,11 @@ int64_t copy_mark(CopyState *s, int64_t off, int64_t len)
         return 0;
     }
     bitset_set(s->todo, first, last - first);
+    for (RangeReq *r = s->active.first; r; r = r->next) {
+        CopyActive *a = container_of(r, CopyActive, req);
+
+        a->spoiled |= r->off < off + len && off < r->off + r->len;
+    }
     return copy_bytes_todo(s) - before;
 }
 
@@ -351,6 +356,7 @@ void copy_active_begin(Co *co, CopyState *s, CopyActive *a, int64_t off,
 
     a->off = off;
     a->len = len;
+    a->spoiled = false;
     while (reqlist_wait_one(co, &s->requests, start, n) ||
            reqlist_wait_one(co, &s->active, start, n)) {
         continue;
@@ -362,7 +368,7 @@ int64_t copy_active_end(CopyState *s, CopyActive *a, bool done)
 {
     int64_t before = copy_bytes_todo(s);
 
-    if (done) {
+    if (done && !a->spoiled) {
         copy_forget(s, a->off, a->len);
     }
     reqlist_remove(&s->active, &a->req);

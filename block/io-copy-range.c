@@ -81,6 +81,7 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
         if (node->bitmaps) {
             bitmap_note_write(node, off, cr->len);
         }
+        io_tell_watch(edge, off, cr->len);
     }
     io_track_end(&req);
     return ret;

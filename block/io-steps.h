@@ -31,6 +31,16 @@ static inline int64_t io_round_up(const Node *node, int64_t n)
     return io_round_down(node, n + node->limits.request_alignment - 1);
 }
 
+/* The data of the range may have changed on behalf of @edge's parent. */
+static inline void io_tell_watch(const Edge *edge, int64_t off, int64_t len)
+{
+    NodeWatch *w = edge->child->watch;
+
+    if (G_UNLIKELY(w) && w->through != edge) {
+        w->wrote(w, off, len);
+    }
+}
+
 /* ---- io.c ---- */
 
 /* The end of a tracked request: the data of [off, off + len) may have changed.

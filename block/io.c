@@ -128,6 +128,7 @@ int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
     } else {
         ret = io_align_write(co, node, off, len, iov, iov_off, flags);
     }
+    io_tell_watch(edge, off, len);
     io_leave_write(co, &req, off, len, ret < 0 ? 0 : end);
     return ret == 0 && flush ? io_flush(co, node) : ret;
 }
@@ -156,6 +157,7 @@ int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags)
     } else {
         ret = io_align_zero(co, node, off, len, flags);
     }
+    io_tell_watch(edge, off, len);
     io_leave_write(co, &req, off, len, ret < 0 ? 0 : end);
     return ret == 0 && flush ? io_flush(co, node) : ret;
 }
@@ -173,6 +175,7 @@ int io_discard(Co *co, Edge *edge, int64_t off, int64_t len)
     }
     io_track_begin(co, &req, node, off, len, false);
     ret = io_split_discard(co, node, off, len);
+    io_tell_watch(edge, off, len);
     io_leave_write(co, &req, off, len, 0);
     return ret;
 }

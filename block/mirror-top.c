@@ -11,6 +11,10 @@
  * so that the job never puts old data over new ones; if the target fails, the
  * range is marked, and the job meets the error when it tries again.
  *
+ * Others may write to the source itself, beside the filter (an export of it that
+ * was made later). They are noted as in the background; a write to both sides
+ * that meets one of them leaves its range to the job.
+ *
  * The guest's flushes don't wait for the target: it counts only when the job
  * ends, and is flushed then.
  */
@@ -117,8 +121,65 @@ static int mirror_top_discard(Co *co, Node *node, int64_t off, int64_t len)
     return top_pass(co, node, &w);
 }
 
-/* Whoever writes must come through here. Below a commit the base changes, and
- * with it what the layers between show by themselves. */
+/* ---- who writes beside the filter ---- */
+
+typedef struct TopWatch {
+    NodeWatch common;
+    Node *node, *filter;
+} TopWatch;
+
+struct MirrorWatch {
+    GArray *nodes;              /* of TopWatch */
+};
+
+static void top_wrote(NodeWatch *watch, int64_t off, int64_t len)
+{
+    MirrorTop *t = mirror_top(container_of(watch, TopWatch, common)->filter);
+
+    if (t->copy) {
+        job_set_synced(t->job, false);
+        top_note(t, off, len);
+    }
+}
+
+MirrorWatch *mirror_top_watch(Node *filter)
+{
+    MirrorWatch *w = g_new0(MirrorWatch, 1);
+
+    w->nodes = g_array_new(false, false, sizeof(TopWatch));
+    for (Edge *e = filter->file; e; e = node_filter_child(e->child)) {
+        TopWatch watch = {
+            .common = { e, top_wrote }, .node = e->child, .filter = filter,
+        };
+
+        g_array_append_val(w->nodes, watch);
+    }
+    /* Now that they stay where they are. */
+    for (guint i = 0; i < w->nodes->len; i++) {
+        TopWatch *watch = &g_array_index(w->nodes, TopWatch, i);
+
+        g_assert(!watch->node->watch);
+        node_ref(watch->node)->watch = &watch->common;
+    }
+    return w;
+}
+
+void mirror_top_unwatch(Co *co, MirrorWatch *w)
+{
+    for (guint i = 0; w && i < w->nodes->len; i++) {
+        Node *node = g_array_index(w->nodes, TopWatch, i).node;
+
+        node->watch = NULL;
+        node_unref(co, node);
+    }
+    if (w) {
+        g_array_free(w->nodes, true);
+        g_free(w);
+    }
+}
+
+/* Whoever writes must come through here or be noted beside. Below a commit the
+ * base changes, and with it what the layers between show by themselves. */
 static void mirror_top_child_perms(Node *node, const Edge *e, uint64_t perm,
                                    uint64_t shared, uint64_t *need,
                                    uint64_t *share)
@@ -140,10 +201,9 @@ static void mirror_top_child_perms(Node *node, const Edge *e, uint64_t perm,
         return;
     }
     *need = perm & ~(uint64_t)PERM_RESIZE;
-    *share = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
+    *share = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED | PERM_WRITE;
     if (t->commit) {
         *need &= ~(uint64_t)PERM_CONSISTENT_READ;
-        *share |= PERM_WRITE;
     }
 }
 

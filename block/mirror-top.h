@@ -24,4 +24,14 @@ static inline MirrorTop *mirror_top(const Node *filter)
     return filter->state;
 }
 
+/*
+ * Who writes to the source beside the filter is noted as well, also to what the
+ * source itself filters. Control lock; mirror_top_watch on the graph's loop and
+ * before anybody can write; mirror_top_unwatch on the main loop while the graph
+ * is drained, or when t->copy is gone. It suspends.
+ */
+typedef struct MirrorWatch MirrorWatch;
+MirrorWatch *mirror_top_watch(Node *filter);
+void mirror_top_unwatch(Co *co, MirrorWatch *watch);    /* frees; NULL ok */
+
 #endif

@@ -51,6 +51,7 @@ typedef struct MirrorJob {
     Root *root;                     /* on the filter: counts the copying */
     GPtrArray *guards;              /* of Root */
     bool frozen;                    /* commit: the chain down to the target */
+    MirrorWatch *watch;             /* of those who write beside the filter */
     CopyState *copy;
     bool pivot;                     /* main loop: job-complete was given */
     /* The run loop's. */
@@ -331,8 +332,10 @@ static void mirror_free_copy(Co *co, MirrorJob *m)
     mirror_top(m->filter)->copy = NULL;
     copy_state_free(m->copy);
     m->copy = NULL;
-    drain_section_end(s);
     co_move(co, loop_main());
+    mirror_top_unwatch(co, m->watch);
+    m->watch = NULL;
+    drain_section_end(s);
 }
 
 /* Who looks on from the outside has no more say. */
@@ -540,6 +543,7 @@ static bool mirror_make_copy(Co *co, MirrorJob *m, const MirrorOptions *opts,
     if (m->copy) {
         bitset_clear_all(copy_todo(m->copy));
         top->copy = m->copy;
+        m->watch = mirror_top_watch(m->filter);
         copy_run_init(&m->run, m->copy, m->root, m->source->length,
                       &m->common);
         m->run.call.max_chunk = MAX(MIN(buf, MIRROR_MAX_CHUNK),

@@ -98,8 +98,9 @@ void copy_cancel(CopyCall *call);
 
 /* ---- for sources that are written to while they are copied ---- */
 
-/* The clusters that the range touches are to be copied (again). Returns the
- * bytes that were not in todo before. */
+/* The clusters that the range touches are to be copied (again), also where
+ * somebody is about to say that they need not. Returns the bytes that were not
+ * in todo before. */
 int64_t copy_mark(CopyState *s, int64_t off, int64_t len);
 /*
  * Somebody writes the range to both sides himself: waits for what is being
@@ -110,6 +111,7 @@ int64_t copy_mark(CopyState *s, int64_t off, int64_t len);
 typedef struct CopyActive {
     RangeReq req;
     int64_t off, len;
+    bool spoiled;               /* marked meanwhile: others write it, too */
 } CopyActive;
 void copy_active_begin(Co *co, CopyState *s, CopyActive *a, int64_t off,
                        int64_t len);

@@ -19,6 +19,14 @@
 typedef struct TrackedReq TrackedReq;       /* block/io-track.c */
 typedef struct BitmapTable BitmapTable;     /* block/dirty-bitmap.c */
 
+/* Is told of writes to a node that do not come over the edge @through, when
+ * they have ended, well or not. The node's loop; must not suspend. */
+typedef struct NodeWatch NodeWatch;
+struct NodeWatch {
+    const Edge *through;
+    void (*wrote)(NodeWatch *w, int64_t off, int64_t len);
+};
+
 struct Edge {
     char *name;             /* "file", "backing", "data-file", "target" */
     EdgeRole role;
@@ -72,6 +80,7 @@ struct Node {
     unsigned quiesced;      /* depth of drains */
 
     BitmapTable *bitmaps;   /* NULL: none */
+    NodeWatch *watch;       /* NULL: nobody wants to know */
     int64_t wr_highest_offset;
     int64_t write_threshold;    /* 0: off */
     uint64_t discard_ok, discard_failed, discard_bytes;
