@@ -167,11 +167,12 @@ bool copy_claim(CopyState *s, RangeReq *req, int64_t off, int64_t end,
 
 void copy_release(CopyState *s, RangeReq *req, int ret)
 {
-    if (ret < 0) {
-        bitset_set(s->todo, req->off >> s->shift,
-                   DIV_ROUND_UP(req->len, copy_cluster_size(s)));
-    } else if (s->progress) {
-        s->progress(s->progress_opaque, req->len);
+    /* What was marked meanwhile has been counted twice and is copied once. */
+    int64_t done = ret < 0 ? req->len - copy_mark(s, req->off, req->len)
+                           : req->len;
+
+    if (done && s->progress) {
+        s->progress(s->progress_opaque, done);
     }
     reqlist_remove(&s->requests, req);
 }

@@ -22,12 +22,28 @@
 #include "mirror-top.h"
 #include "block/graph.h"
 
+static void top_grow(MirrorTop *t, int64_t bytes)
+{
+    if (t->hold) {
+        t->held += bytes;
+    } else {
+        job_progress_grow(t->job, bytes);
+    }
+}
+
+void mirror_top_unhold(MirrorTop *t)
+{
+    t->hold = false;
+    top_grow(t, t->held);
+    t->held = 0;
+}
+
 static void top_note(MirrorTop *t, int64_t off, int64_t len)
 {
     if (!t->copy) {
         return;
     }
-    job_progress_grow(t->job, copy_mark(t->copy, off, len));
+    top_grow(t, copy_mark(t->copy, off, len));
     if (t->idle) {
         co_sleep_wake(&t->job->sleep);
     }
@@ -71,13 +87,19 @@ static int top_write_both(Co *co, Node *node, const TopWrite *w)
     MirrorTop *t = mirror_top(node);
     CopyActive a;
     int ret, followed = -EIO;
+    int64_t spared;
 
     copy_active_begin(co, t->copy, &a, w->off, w->len);
     ret = top_do(co, node->file, w);
     if (ret == 0) {
         followed = top_follow(co, t, *w);
     }
-    job_progress_add(t->job, copy_active_end(t->copy, &a, followed == 0));
+    spared = copy_active_end(t->copy, &a, followed == 0);
+    if (t->hold) {
+        top_grow(t, -spared);   /* nothing older is in todo now */
+    } else {
+        job_progress_add(t->job, spared);
+    }
     if (followed < 0) {
         t->failures += ret == 0 && w->kind != TOP_DISCARD;
         top_note(t, w->off, w->len);

@@ -14,6 +14,8 @@ typedef struct MirrorTop {
     CopyState *copy;        /* NULL: the job is not (any more) interested */
     bool active;            /* writes go to both sides at once */
     bool idle;              /* the job sleeps until there is something to do */
+    bool hold;              /* the job's length stays as it is for the moment */
+    int64_t held;           /* bytes by which it has grown meanwhile */
     unsigned failures;      /* of writes to the target */
 } MirrorTop;
 
@@ -23,6 +25,9 @@ static inline MirrorTop *mirror_top(const Node *filter)
 {
     return filter->state;
 }
+
+/* The length that is shown includes what was written since @hold. */
+void mirror_top_unhold(MirrorTop *t);
 
 /*
  * Who writes to the source beside the filter is noted as well, also to what the

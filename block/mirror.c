@@ -165,14 +165,19 @@ static int mirror_clean(Co *co, MirrorJob *m)
     if (!m->ready) {
         int ret;
 
+        /* Who hears of it finds nothing left, whatever is written meanwhile. */
+        top->hold = true;
         root_begin(co, m->root);
         ret = io_flush(co, m->target);
         root_end(m->root);
+        if (ret == 0) {
+            m->ready = true;
+            job_ready(co, &m->common);
+        }
+        mirror_top_unhold(top);
         if (ret < 0) {
             return ret;
         }
-        m->ready = true;
-        job_ready(co, &m->common);
     }
     if (!bitset_empty(copy_todo(m->copy)) || m->finish) {
         return 0;
