@@ -120,32 +120,68 @@ static int query_depth(Co *co, NbdExport *exp, const NbdContext *ctx,
     return 0;
 }
 
+/* Changes of a bitmap that are looked up together. */
+#define BITMAP_CHANGES 512
+
+/*
+ * After an extent that ends at @at[0]: one from each of the @n places @at to the next
+ * one, in granules, dirty and clean in turn. False if there was no room for all.
+ */
+static bool add_turns(NbdExtents *e, const int64_t *at, int n, int shift)
+{
+    int room = MIN(n - 1, (int)(e->max - e->n) - 1);
+    uint64_t len = e->len;
+    uint32_t flags = e->flags;
+    uint8_t *p = e->at;
+    bool extended = e->conn->extended;
+
+    for (int i = 0; i < room; i++) {
+        if (extended) {
+            stq_be_p(p, len);
+            stq_be_p(p + 8, flags);
+            p += 16;
+        } else {
+            stq_be_p(p, len << 32 | flags);
+            p += 8;
+        }
+        len = (at[i + 1] - at[i]) << shift;
+        flags ^= NBD_STATE_DIRTY;
+    }
+    e->at = p;
+    e->n += room;
+    e->len = len;
+    e->flags = flags;
+    e->full = room < n - 1;
+    return !e->full;
+}
+
 static int query_bitmap(Co *co, NbdExport *exp, const NbdContext *ctx,
                         int64_t off, int64_t len, NbdExtents *out)
 {
     DirtyBitmap *bm = ctx->opaque;
     const Bitset *bits = bitmap_bits(co, bm, NULL);
-    int shift = bm->granularity_shift;
+    int shift = bm->granularity_shift, n;
     int64_t end = off + len, last = ((end - 1) >> shift) + 1;
-    int64_t first, n;
+    int64_t at[BITMAP_CHANGES];
+    uint32_t flags;
 
     if (!bits) {
         return -EIO;
     }
-    while (off < end &&
-           bitset_next_run(bits, off >> shift, last, INT64_MAX, &first, &n)) {
-        int64_t start = MAX(first << shift, off);
-        int64_t stop = MIN((first + n) << shift, end);
-
-        if ((start > off && !nbd_extents_add(out, start - off, 0)) ||
-            !nbd_extents_add(out, stop - start, NBD_STATE_DIRTY)) {
+    flags = bitset_test(bits, off >> shift) ? NBD_STATE_DIRTY : 0;
+    do {
+        n = bitset_next_changes(bits, off >> shift, last, at, BITMAP_CHANGES);
+        if (!n) {
+            break;
+        }
+        if (!nbd_extents_add(out, (at[0] << shift) - off, flags) ||
+            !add_turns(out, at, n, shift)) {
             return 0;
         }
-        off = stop;
-    }
-    if (off < end) {
-        nbd_extents_add(out, end - off, 0);
-    }
+        off = at[n - 1] << shift;
+        flags ^= n & 1 ? NBD_STATE_DIRTY : 0;
+    } while (n == BITMAP_CHANGES);
+    nbd_extents_add(out, end - off, flags);
     return 0;
 }
 

@@ -139,5 +139,10 @@ int64_t bitset_words_count_range(const uint64_t *words, int64_t first,
 /* The first bit of @value in [from, end), or -1. */
 int64_t bitset_words_find(const uint64_t *words, int64_t from, int64_t end,
                           bool value);
+/* The bits of [from, end) that differ from the one before, which is *@value before
+ * @from and becomes the last one; @base is added to each. At most @max; how
+ * many. */
+int bitset_words_changes(const uint64_t *words, int64_t from, int64_t end,
+                         bool *value, int64_t base, int64_t *at, int max);
 
 #endif

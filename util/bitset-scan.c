@@ -103,6 +103,33 @@ bool bitset_next_run(const Bitset *set, int64_t from, int64_t end,
     return true;
 }
 
+int bitset_next_changes(const Bitset *set, int64_t from, int64_t end,
+                        int64_t *at, int max)
+{
+    bool value = from < end && bitset_test(set, from);
+    int n = 0;
+
+    g_assert(from >= 0 && end <= set->nbits);
+    while (from < end && n < max) {
+        bool uniform;
+        int64_t stop = uniform_end(set, from, &uniform);
+
+        if (stop < 0) {
+            int64_t p = from >> PAGE_SHIFT, base = p << PAGE_SHIFT;
+
+            stop = base + BITSET_PAGE_BITS;
+            n += bitset_words_changes(page_get(set, p)->words, from - base,
+                                      MIN(end, stop) - base, &value, base,
+                                      at + n, max - n);
+        } else if (uniform != value) {
+            value = uniform;
+            at[n++] = from;
+        }
+        from = stop;
+    }
+    return n;
+}
+
 int64_t bitset_count_range(const Bitset *set, int64_t first, int64_t n)
 {
     int64_t end = first + n, count = 0;

@@ -174,3 +174,32 @@ int64_t bitset_words_find(const uint64_t *words, int64_t from, int64_t end,
     bit = w * 64 + __builtin_ctzll(word);
     return bit < end ? bit : -1;
 }
+
+int bitset_words_changes(const uint64_t *words, int64_t from, int64_t end,
+                         bool *value, int64_t base, int64_t *at, int max)
+{
+    int64_t last = (end - 1) / 64;
+    uint64_t first = UINT64_C(1) << (from % 64);
+    uint64_t before = *value;
+    int n = 0;
+
+    for (int64_t w = from / 64; w <= last; w++) {
+        uint64_t word = words[w];
+        uint64_t diff = word ^ ((word << 1 & ~first) | (before ? first : 0));
+
+        diff &= -first;
+        if (w == last) {
+            diff &= word_mask(0, (end - 1) % 64);
+        }
+        for (; diff; diff &= diff - 1) {
+            if (n == max) {
+                return n;
+            }
+            at[n++] = base + w * 64 + __builtin_ctzll(diff);
+        }
+        before = word >> 63;
+        first = 1;
+    }
+    *value = words[last] >> ((end - 1) % 64) & 1;
+    return n;
+}

@@ -54,6 +54,10 @@ int64_t bitset_next_clear(const Bitset *set, int64_t from, int64_t end);
 /* The first run of set bits in [from, end), cut to it and to @max_bits. */
 bool bitset_next_run(const Bitset *set, int64_t from, int64_t end,
                      int64_t max_bits, int64_t *first, int64_t *n);
+/* Where in (from, end) a bit differs from the one before it: the first of these
+ * places, at most @max, into @at. How many; fewer than @max are all. */
+int bitset_next_changes(const Bitset *set, int64_t from, int64_t end,
+                        int64_t *at, int max);
 /* Set bits in [first, first + n). */
 int64_t bitset_count_range(const Bitset *set, int64_t first, int64_t n);
 

@@ -131,6 +131,25 @@ static void check_page(const Model *m, int64_t page)
     g_assert_cmpmem(bytes, sizeof(bytes), expect, BITSET_PAGE_BYTES);
 }
 
+/* From @first on, a few at a time. */
+static void check_changes(const Model *m, int64_t first, int64_t end)
+{
+    int64_t at[70], from = first;
+    int max = g_test_rand_int_range(1, ARRAY_SIZE(at) + 1), n;
+
+    do {
+        n = bitset_next_changes(m->set, from, end, at, max);
+        g_assert_cmpint(n, <=, max);
+        for (int i = 0; i < n; i++) {
+            g_assert_cmpint(at[i], ==,
+                            model_find(m, from, end, !m->bits[from]));
+            from = at[i];
+        }
+    } while (n == max);
+    g_assert_true(from >= end ||
+                  model_find(m, from, end, !m->bits[from]) < 0);
+}
+
 static void check_queries(const Model *m)
 {
     for (int i = 0; i < 8; i++) {
@@ -153,6 +172,7 @@ static void check_queries(const Model *m)
             g_assert_cmpint(start, ==, found);
             g_assert_cmpint(len, ==, MIN(stop - found, max));
         }
+        check_changes(m, first, end);
         if (first < m->n) {
             g_assert_cmpint(bitset_test(m->set, first), ==, m->bits[first]);
         }
