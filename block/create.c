@@ -28,6 +28,9 @@ typedef struct CreateRun {
     const BlockDriver *drv, *protocol;
     CreateList *list;
     int64_t size;           /* -1: not known yet */
+    bool own_size;          /* that is it, whatever the options say */
+    bool check_backing;
+    bool quiet;
 } CreateRun;
 
 bool create_options(Co *co, BlockdevCreateOptions *opts, Error **errp)
@@ -157,12 +160,11 @@ static bool create_check_backing(Co *co, CreateRun *run, Error **errp)
     return fmt;
 }
 
-static bool create_settle_size(Co *co, CreateRun *run, bool check,
-                               Error **errp)
+static bool create_settle_size(Co *co, CreateRun *run, Error **errp)
 {
     g_autofree char *value = NULL;
 
-    if (check && create_list_get(run->list, "backing_file") &&
+    if (run->check_backing && create_list_get(run->list, "backing_file") &&
         !create_check_backing(co, run, errp)) {
         return false;
     }
@@ -361,53 +363,50 @@ static bool create_write(Co *co, CreateRun *run, Error **errp)
     return ok;
 }
 
+static bool create_run(Co *co, CreateRun *run, const char *fmt,
+                       const char *backing, const char *backing_fmt,
+                       const char *options, Error **errp)
+{
+    g_autoptr(CreateList) list = NULL;
+
+    control_assert();
+    if (!create_find_drivers(run, fmt, errp)) {
+        return false;
+    }
+    list = create_list_new(run->drv, run->protocol);
+    run->list = list;
+    if ((options && !create_list_parse(list, options, errp)) ||
+        (!run->own_size && !create_take_size(run, errp)) ||
+        !create_take_backing(run, backing, backing_fmt, errp) ||
+        !create_settle_size(co, run, errp)) {
+        return false;
+    }
+    if (!run->quiet) {
+        create_announce(run);
+    }
+    create_round_size(run);
+    return create_write(co, run, errp);
+}
+
 bool create_image(Co *co, const char *filename, const char *fmt,
                   const char *backing, const char *backing_fmt,
                   const char *options, int64_t size, bool no_backing_check,
                   bool quiet, Error **errp)
 {
-    g_autoptr(CreateList) list = NULL;
-    CreateRun run = { .filename = filename, .size = size };
+    CreateRun run = { .filename = filename, .size = size, .quiet = quiet,
+                      .check_backing = !no_backing_check };
 
-    control_assert();
-    if (!create_find_drivers(&run, fmt, errp)) {
-        return false;
-    }
-    list = create_list_new(run.drv, run.protocol);
-    run.list = list;
-    if ((options && !create_list_parse(list, options, errp)) ||
-        !create_take_size(&run, errp) ||
-        !create_take_backing(&run, backing, backing_fmt, errp) ||
-        !create_settle_size(co, &run, !no_backing_check, errp)) {
-        return false;
-    }
-    if (!quiet) {
-        create_announce(&run);
-    }
-    create_round_size(&run);
-    return create_write(co, &run, errp);
+    return create_run(co, &run, fmt, backing, backing_fmt, options, errp);
 }
 
 bool create_image_sized(Co *co, const char *filename, const char *fmt,
                         const char *backing, const char *backing_fmt,
                         const char *options, int64_t size, Error **errp)
 {
-    g_autoptr(CreateList) list = NULL;
-    CreateRun run = { .filename = filename, .size = size };
+    CreateRun run = { .filename = filename, .size = size, .quiet = true,
+                      .own_size = true };
 
-    control_assert();
-    if (!create_find_drivers(&run, fmt, errp)) {
-        return false;
-    }
-    list = create_list_new(run.drv, run.protocol);
-    run.list = list;
-    if ((options && !create_list_parse(list, options, errp)) ||
-        !create_take_backing(&run, backing, backing_fmt, errp) ||
-        !create_settle_size(co, &run, false, errp)) {
-        return false;
-    }
-    create_round_size(&run);
-    return create_write(co, &run, errp);
+    return create_run(co, &run, fmt, backing, backing_fmt, options, errp);
 }
 
 bool create_check_options(const BlockDriver *drv, const char *filename,
