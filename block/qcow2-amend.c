@@ -139,9 +139,7 @@ static bool amend_parse_numbers(const json_t *opts, AmendPlan *p,
 
     if (bits) {
         p->refcount_bits = MIN(g_ascii_strtoull(bits, NULL, 10), 65);
-        if (p->refcount_bits > 64 || !is_power_of_2(p->refcount_bits)) {
-            error_setg(errp, "Refcount width must be a power of two and may "
-                       "not exceed 64 bits");
+        if (!qcow2_create_check_refcount_bits(p->refcount_bits, NULL, errp)) {
             return false;
         }
     }

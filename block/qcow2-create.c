@@ -101,11 +101,16 @@ bool qcow2_create_check_cluster_size(uint64_t cluster_size, bool extended_l2,
     return true;
 }
 
+static bool wants_v2(const BlockdevCreateOptionsQcow2 *o)
+{
+    return o->has_version && o->version == BLOCKDEV_QCOW2_VERSION_V2;
+}
+
 /* What version 2 lacks, if @have asks for it. */
 static bool create_check_version(const BlockdevCreateOptionsQcow2 *o,
                                  bool have, const char *what, Error **errp)
 {
-    if (have && o->has_version && o->version == BLOCKDEV_QCOW2_VERSION_V2) {
+    if (have && wants_v2(o)) {
         error_setg(errp, "%s compatibility level 1.1 and above (use "
                    "version=v3 or greater)", what);
         return false;
@@ -131,14 +136,13 @@ static bool create_check_backing(const CreatePlan *p, Error **errp)
     return true;
 }
 
-static bool create_check_refcount_bits(const BlockdevCreateOptionsQcow2 *o,
-                                       int64_t bits, Error **errp)
+bool qcow2_create_check_refcount_bits(int64_t bits, const char *version_3,
+                                      Error **errp)
 {
-    if (bits != 16 && o->has_version &&
-        o->version == BLOCKDEV_QCOW2_VERSION_V2) {
+    if (version_3 && bits != 16) {
         error_setg(errp, "Different refcount widths than 16 bits require "
-                   "compatibility level 1.1 or above (use version=v3 or "
-                   "greater)");
+                   "compatibility level 1.1 or above (use %s or greater)",
+                   version_3);
         return false;
     }
     if (bits < 1 || bits > 64 || !is_power_of_2(bits)) {
@@ -187,7 +191,8 @@ static bool create_check(CreatePlan *p, Error **errp)
         !create_check_backing(p, errp) ||
         !create_check_version(o, o->has_lazy_refcounts && o->lazy_refcounts,
                               "Lazy refcounts only supported with", errp) ||
-        !create_check_refcount_bits(o, refcount_bits, errp) ||
+        !qcow2_create_check_refcount_bits(
+            refcount_bits, wants_v2(o) ? "version=v3" : NULL, errp) ||
         !create_check_data_file(o, errp) ||
         !create_check_version(o, o->has_compression_type &&
                               o->compression_type !=
@@ -208,8 +213,7 @@ static void create_plan_header(CreatePlan *p)
     const BlockdevCreateOptionsQcow2 *o = p->opts;
     Qcow2Header *h = &p->hdr;
 
-    h->version = o->has_version && o->version == BLOCKDEV_QCOW2_VERSION_V2
-                 ? 2 : 3;
+    h->version = wants_v2(o) ? 2 : 3;
     h->size = o->size;
     if (o->data_file) {
         h->incompatible |= QCOW2_INCOMPAT_DATA_FILE;

@@ -18,6 +18,10 @@ bool qcow2_create(Co *co, BlockdevCreateOptions *opts, Error **errp);
 /* A power of two within the limits, large enough for subclusters. */
 bool qcow2_create_check_cluster_size(uint64_t cluster_size, bool extended_l2,
                                      Error **errp);
+/* A power of two up to 64; just 16 in an image of version 2. @version_3 is how to
+ * ask for another version, NULL if it is no matter. */
+bool qcow2_create_check_refcount_bits(int64_t bits, const char *version_3,
+                                      Error **errp);
 BlockMeasureInfo *qcow2_measure(Co *co, const json_t *opts, Node *source,
                                 Error **errp);
 bool qcow2_amend(Co *co, Node *node, const json_t *opts, bool force,

@@ -54,15 +54,8 @@ static bool measure_check_refcounts(const BlockdevCreateOptionsQcow2 *o,
 {
     int64_t bits = o->has_refcount_bits ? o->refcount_bits : 16;
 
-    if (p->version_2 && bits != 16) {
-        error_setg(errp, "Different refcount widths than 16 bits require "
-                   "compatibility level 1.1 or above (use compat=1.1 or "
-                   "greater)");
-        return false;
-    }
-    if (bits < 1 || bits > 64 || !is_power_of_2(bits)) {
-        error_setg(errp, "Refcount width must be a power of two and may not "
-                   "exceed 64 bits");
+    if (!qcow2_create_check_refcount_bits(
+            bits, p->version_2 ? "compat=1.1" : NULL, errp)) {
         return false;
     }
     p->layout.refcount_order = __builtin_ctzll(bits);
