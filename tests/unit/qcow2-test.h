@@ -42,6 +42,17 @@ static inline Root *qcow2_test_open(Co *co, const char *image, bool writable)
     return root;
 }
 
+/* The check finds nothing. */
+static inline void qcow2_test_check(Co *co, Node *node)
+{
+    CheckOptions opts = { 0 };
+    CheckResult res = { 0 };
+
+    g_assert_cmpint(qcow2_check(co, node, &opts, &res), ==, 0);
+    g_assert_cmpint(res.corruptions, ==, 0);
+    g_assert_cmpint(res.leaks, ==, 0);
+}
+
 /* On the main loop afterwards. */
 static inline void qcow2_test_close(Co *co, Root *root)
 {

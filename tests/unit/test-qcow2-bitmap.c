@@ -16,6 +16,7 @@
 #include "block/root.h"
 #include "co-test.h"
 #include "util/json.h"
+#include "peer-img.h"
 #include "qcow2-test.h"
 
 #include <glib/gstdio.h>
@@ -233,20 +234,8 @@ static void see_flags(Co *co, Run *r, bool in_use)
 
 static void see_check(Co *co, Run *r)
 {
-    CheckOptions opts = { 0 };
-    CheckResult res = { 0 };
-    const char *prog = g_getenv("PEER_QEMU_IMG");
-    const char *argv[] = { prog ? prog : "qemu-img", "check", "-q", image,
-                           NULL };
-    int status;
-
-    g_assert_cmpint(qcow2_check(co, r->node, &opts, &res), ==, 0);
-    g_assert_cmpint(res.corruptions, ==, 0);
-    g_assert_cmpint(res.leaks, ==, 0);
-    if (g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL,
-                     NULL, NULL, NULL, &status, NULL)) {
-        g_assert_true(g_spawn_check_wait_status(status, NULL));
-    }
+    qcow2_test_check(co, r->node);
+    peer_img_check(image);
 }
 
 static void do_reopen(Co *co, Run *r)

@@ -10,6 +10,7 @@
 #include "block/qcow2.h"
 #include "block/qcow2-layout.h"
 #include "co-test.h"
+#include "peer-img.h"
 #include "util/json.h"
 
 #include <glib/gstdio.h>
@@ -50,33 +51,6 @@ static void make_file(const char *name)
     g_autofree char *p = path(name);
 
     g_assert_true(g_file_set_contents(p, "", 0, NULL));
-}
-
-static bool peer(const char *const *args, char **out)
-{
-    g_autoptr(GPtrArray) argv = g_ptr_array_new();
-    const char *prog = g_getenv("PEER_QEMU_IMG");
-    int status;
-
-    g_ptr_array_add(argv, (char *)(prog ? prog : "qemu-img"));
-    for (; *args; args++) {
-        g_ptr_array_add(argv, (char *)*args);
-    }
-    g_ptr_array_add(argv, NULL);
-    return g_spawn_sync(dir, (char **)argv->pdata, NULL, G_SPAWN_SEARCH_PATH,
-                        NULL, NULL, out, NULL, &status, NULL) &&
-           g_spawn_check_wait_status(status, NULL);
-}
-
-static bool have_peer(void)
-{
-    const char *args[] = { "--version", NULL };
-
-    if (peer(args, NULL)) {
-        return true;
-    }
-    g_test_skip("no qemu-img to compare with");
-    return false;
 }
 
 static void assert_same_files(const char *a, const char *b, const char *what)
@@ -146,7 +120,7 @@ static const struct {
 
 static void test_same_bytes_as_qemu(void)
 {
-    if (!have_peer()) {
+    if (!peer_img_have()) {
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
@@ -157,7 +131,7 @@ static void test_same_bytes_as_qemu(void)
         make_file("ours");
         co_test_run(create_co, &c);
         g_assert_true(c.ok);
-        g_assert_true(peer(args, NULL));
+        g_assert_true(peer_img(dir, args, NULL, NULL));
         assert_same_files("ours", "theirs", same[i].o);
     }
 }
@@ -177,7 +151,7 @@ static void test_same_bytes_with_a_data_file(void)
           "size=1M,preallocation=metadata,extended_l2=on" },
     };
 
-    if (!have_peer()) {
+    if (!peer_img_have()) {
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -206,7 +180,7 @@ static void test_same_bytes_with_a_data_file(void)
 
             g_assert_cmpint(g_rename(data, kept), ==, 0);
         }
-        g_assert_true(peer(args, NULL));
+        g_assert_true(peer_img(dir, args, NULL, NULL));
         assert_same_files("ours", "theirs", o);
         assert_same_files("data-ours", "data", o);
     }
@@ -229,7 +203,7 @@ static void test_sound_by_qemus_check(void)
         "'cluster-size':2097152",
     };
 
-    if (!have_peer()) {
+    if (!peer_img_have()) {
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -240,7 +214,7 @@ static void test_sound_by_qemus_check(void)
         make_file("ours");
         co_test_run(create_co, &c);
         g_assert_true(c.ok);
-        g_assert_true(peer(args, NULL));
+        g_assert_true(peer_img(dir, args, NULL, NULL));
     }
 }
 

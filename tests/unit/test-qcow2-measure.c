@@ -10,6 +10,7 @@
 #include "block/open.h"
 #include "block/qcow2.h"
 #include "co-test.h"
+#include "peer-img.h"
 #include "util/json.h"
 
 #include <glib/gstdio.h>
@@ -47,39 +48,11 @@ static void measure_co(Co *co, void *arg)
     control_unlock(co);
 }
 
-static bool peer(const char *const *args, char **out, char **err)
-{
-    g_autoptr(GPtrArray) argv = g_ptr_array_new();
-    const char *prog = g_getenv("PEER_QEMU_IMG");
-    int status;
-
-    g_ptr_array_add(argv, (char *)(prog ? prog : "qemu-img"));
-    for (; *args; args++) {
-        g_ptr_array_add(argv, (char *)*args);
-    }
-    g_ptr_array_add(argv, NULL);
-    return g_spawn_sync(dir, (char **)argv->pdata, NULL, G_SPAWN_SEARCH_PATH,
-                        NULL, NULL, out, err, &status, NULL) &&
-           g_spawn_check_wait_status(status, NULL);
-}
-
-static bool have_peer(void)
-{
-    const char *args[] = { "--version", NULL };
-    g_autofree char *out = NULL;
-
-    if (peer(args, &out, NULL)) {
-        return true;
-    }
-    g_test_skip("no qemu-img to compare with");
-    return false;
-}
-
 static void peer_do(const char *line)
 {
     g_auto(GStrv) args = g_strsplit(line, " ", -1);
 
-    g_assert_true(peer((const char *const *)args, NULL, NULL));
+    g_assert_true(peer_img(dir, (const char *const *)args, NULL, NULL));
 }
 
 static void compare(const char *options, const char *size,
@@ -100,7 +73,7 @@ static void compare(const char *options, const char *size,
     args[n++] = size ? size : format;
     args[n] = source;
     co_test_run(measure_co, &m);
-    if (!peer(args, &out, &err)) {
+    if (!peer_img(dir, args, &out, &err)) {
         g_assert_null(m.info);
         theirs = g_strconcat("qemu-img: ", error_get_pretty(m.err), NULL);
         g_assert_cmpstr(g_strchomp(err), ==, theirs);
@@ -143,7 +116,7 @@ static void test_sizes_and_options(void)
         "preallocation=foo", "data_file=x", "lazy_refcounts=on",
     };
 
-    if (!have_peer()) {
+    if (!peer_img_have()) {
         return;
     }
     for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
@@ -163,7 +136,7 @@ static void test_sources(void)
     g_autofree char *raw = g_build_filename(dir, "raw", NULL);
     FILE *f;
 
-    if (!have_peer()) {
+    if (!peer_img_have()) {
         return;
     }
     f = g_fopen(raw, "w");

@@ -13,6 +13,7 @@
 #include "block/root.h"
 #include "co-test.h"
 #include "util/json.h"
+#include "peer-img.h"
 #include "qcow2-test.h"
 
 #include <glib/gstdio.h>
@@ -168,28 +169,10 @@ static void see_list(Co *co, Run *r)
 
 static void see_check(Co *co, Run *r)
 {
-    CheckOptions opts = { 0 };
-    CheckResult res = { 0 };
-
     run_open(co, r, false);
     co_move(co, r->node->loop);
-    g_assert_cmpint(qcow2_check(co, r->node, &opts, &res), ==, 0);
-    g_assert_cmpint(res.corruptions, ==, 0);
-    g_assert_cmpint(res.leaks, ==, 0);
+    qcow2_test_check(co, r->node);
     run_close(co, r);
-}
-
-static void see_peer_check(void)
-{
-    const char *prog = g_getenv("PEER_QEMU_IMG");
-    const char *argv[] = { prog ? prog : "qemu-img", "check", "-q", image,
-                           NULL };
-    int status;
-
-    if (g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_SEARCH_PATH, NULL,
-                     NULL, NULL, NULL, &status, NULL)) {
-        g_assert_true(g_spawn_check_wait_status(status, NULL));
-    }
 }
 
 static void round_co(Co *co, Run *r)
@@ -222,7 +205,7 @@ static void run_co(Co *co, void *arg)
     run_create(co, r);
     for (int i = 0; i < r->rounds; i++) {
         round_co(co, r);
-        see_peer_check();
+        peer_img_check(image);
         if (i % 4 == 3) {
             see_snapshots(co, r);
         }
