@@ -525,14 +525,28 @@ static bool store_all(Co *co, Node *node, bool in_use, Error **errp)
     return r >= 0;
 }
 
+/* A bitmap may have been added to a node that was never writable. */
+static bool store_nothing(Node *node, bool release, Error **errp)
+{
+    for (DirtyBitmap *bm = bitmap_first(node); bm && release;
+         bm = bitmap_next(bm)) {
+        if (store_is_needed(node, bm)) {
+            error_setg(errp, "No write access");
+            return false;
+        }
+    }
+    return true;
+}
+
 bool qcow2_store_bitmaps(Co *co, Node *node, bool release, bool keep_in_use,
                          Error **errp)
 {
     ERRP_GUARD();
     Qcow2State *s = qcow2_state(node);
 
-    if (!node->read_only && !node->inactive &&
-        !store_all(co, node, keep_in_use, errp)) {
+    if (!node->inactive &&
+        !(node->read_only ? store_nothing(node, release, errp)
+                          : store_all(co, node, keep_in_use, errp))) {
         error_prepend(errp, "Lost persistent bitmaps during inactivation of "
                       "node '%s': ", node->name);
         return false;

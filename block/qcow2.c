@@ -398,8 +398,9 @@ static void qcow2_close(Co *co, Node *node)
 {
     Error *err = NULL;
 
-    if (is_writable(node) && !(node->flags & OPEN_CHECK) &&
-        !end_writing(co, node, true, &err)) {
+    if (!(node->flags & OPEN_CHECK) &&
+        !(is_writable(node) ? end_writing(co, node, true, &err) :
+          qcow2_store_bitmaps(co, node, true, false, &err))) {
         error_report_err(err);
     }
     free_state(co, node);
