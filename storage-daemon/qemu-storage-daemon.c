@@ -10,7 +10,6 @@
  * same way ends a start that has failed.
  */
 #include "options.h"
-#include "pidfile.h"
 
 #include "block/drivers.h"
 #include "block/export.h"
@@ -21,6 +20,7 @@
 #include "monitor/object.h"
 #include "nbd/server.h"
 #include "util/daemonize.h"
+#include "util/pidfile.h"
 #include "util/program.h"
 #include "util/signals.h"
 

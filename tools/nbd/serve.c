@@ -5,7 +5,6 @@
 #include "tools/nbd/nbd.h"
 
 #include <fcntl.h>
-#include <glib/gstdio.h>
 #include <signal.h>
 
 #include "block/graph.h"
@@ -13,6 +12,7 @@
 #include "nbd/server.h"
 #include "tools/tool.h"
 #include "util/daemonize.h"
+#include "util/pidfile.h"
 #include "util/signals.h"
 
 /* Why and when to end. */
@@ -237,18 +237,6 @@ static NbdServer *start_server(Co *co, const NbdArgs *args, Serving *s,
     return server;
 }
 
-static bool write_pid_file(const char *path, Error **errp)
-{
-    g_autofree char *text = g_strdup_printf("%d\n", getpid());
-    g_autoptr(GError) err = NULL;
-
-    if (path && !g_file_set_contents(path, text, -1, &err)) {
-        error_setg(errp, "cannot create PID file: %s", err->message);
-        return false;
-    }
-    return true;
-}
-
 static bool serve(Co *co, const NbdArgs *args, Node *node, Serving *s,
                   Error **errp)
 {
@@ -259,7 +247,7 @@ static bool serve(Co *co, const NbdArgs *args, Node *node, Serving *s,
         return false;
     }
     ok = add_export(co, args, node, errp) &&
-         write_pid_file(args->pid_file, errp);
+         (!args->pid_file || pidfile_create(args->pid_file, errp));
     if (ok) {
         daemonize_ready();
         control_unlock(co);
@@ -269,9 +257,7 @@ static bool serve(Co *co, const NbdArgs *args, Node *node, Serving *s,
         control_lock(co);
     }
     nbd_server_stop(co, server);
-    if (ok && args->pid_file) {
-        g_unlink(args->pid_file);
-    }
+    pidfile_remove();
     return ok;
 }
 

@@ -5,7 +5,7 @@
  * file while it holds the lock; so who has got the lock looks whether the file
  * still has its name, and begins again if not.
  */
-#include "pidfile.h"
+#include "util/pidfile.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /* A file with our process id, locked as long as we live. */
-#ifndef STORAGE_DAEMON_PIDFILE_H
-#define STORAGE_DAEMON_PIDFILE_H
+#ifndef UTIL_PIDFILE_H
+#define UTIL_PIDFILE_H
 
 #include "util/error.h"
 
