@@ -4,7 +4,8 @@
  * Payload buffers of one connection. Sizes are rounded up to a power of two;
  * each class up to 1 MiB keeps a few free buffers, so that a steady load
  * allocates nothing. Larger ones come and go, and all together keep no more than
- * KEEP_ALL. One loop.
+ * KEEP_ALL; beyond the connection's own memory only what the server can spare.
+ * One loop.
  */
 
 #include "nbd/server-internal.h"
@@ -24,7 +25,32 @@ struct NbdBufPool {
     FreeBuf *first[CLASSES];
     unsigned count[CLASSES];
     size_t kept;
+    Budget *memory;             /* the server's */
 };
+
+/* How much of @kept is the server's. */
+static size_t charged(size_t kept)
+{
+    return kept > NBD_OWN_MEMORY ? kept - NBD_OWN_MEMORY : 0;
+}
+
+static bool keep_more(NbdBufPool *pool, size_t size)
+{
+    if (pool->kept + size > KEEP_ALL ||
+        !budget_take_spare(pool->memory, charged(pool->kept + size) -
+                                         charged(pool->kept))) {
+        return false;
+    }
+    pool->kept += size;
+    return true;
+}
+
+static void keep_less(NbdBufPool *pool, size_t size)
+{
+    budget_give(pool->memory, charged(pool->kept) -
+                              charged(pool->kept - size));
+    pool->kept -= size;
+}
 
 static int class_of(size_t len)
 {
@@ -33,9 +59,24 @@ static int class_of(size_t len)
     return MAX(bits, CLASS_MIN_BITS) - CLASS_MIN_BITS;
 }
 
-NbdBufPool *nbd_bufpool_new(void)
+static size_t class_size(int class)
 {
-    return g_new0(NbdBufPool, 1);
+    return (size_t)1 << (class + CLASS_MIN_BITS);
+}
+
+size_t nbd_bufpool_room(size_t len)
+{
+    int class = class_of(len);
+
+    return len == 0 ? 0 : class < CLASSES ? class_size(class) : len;
+}
+
+NbdBufPool *nbd_bufpool_new(Budget *memory)
+{
+    NbdBufPool *pool = g_new0(NbdBufPool, 1);
+
+    pool->memory = memory;
+    return pool;
 }
 
 void nbd_bufpool_free(NbdBufPool *pool)
@@ -50,6 +91,7 @@ void nbd_bufpool_free(NbdBufPool *pool)
             aligned_free(buf);
         }
     }
+    keep_less(pool, pool->kept);
     g_free(pool);
 }
 
@@ -63,32 +105,29 @@ void *nbd_bufpool_get(NbdBufPool *pool, size_t len)
     }
     buf = pool->first[class];
     if (!buf) {
-        return aligned_try_alloc_io(BUF_ALIGN,
-                                    (size_t)1 << (class + CLASS_MIN_BITS));
+        return aligned_try_alloc_io(BUF_ALIGN, class_size(class));
     }
     pool->first[class] = buf->next;
     pool->count[class]--;
-    pool->kept -= (size_t)1 << (class + CLASS_MIN_BITS);
+    keep_less(pool, class_size(class));
     return buf;
 }
 
 void nbd_bufpool_put(NbdBufPool *pool, void *data, size_t len)
 {
     int class = class_of(len);
-    size_t size = (size_t)1 << (class + CLASS_MIN_BITS);
     FreeBuf *buf = data;
 
     if (!buf) {
         return;
     }
     if (class >= CLASSES ||
-        pool->count[class] >= KEEP_BYTES / size ||
-        pool->kept + size > KEEP_ALL) {
+        pool->count[class] >= KEEP_BYTES / class_size(class) ||
+        !keep_more(pool, class_size(class))) {
         aligned_free(buf);
         return;
     }
     buf->next = pool->first[class];
     pool->first[class] = buf;
     pool->count[class]++;
-    pool->kept += size;
 }

@@ -6,6 +6,8 @@
  *     server.c           listeners, accepting, the life of a connection
  *     server-options.c   the handshake, on the main loop
  *     server-request.c   transmission: receiving and carrying out
+ *     server-memory.c    what requests may take for it
+ *     server-slices.c    transmission: large requests where memory is short
  *     server-read.c      transmission: reads
  *     server-status.c    transmission: block status
  *     server-reply.c     transmission: sending
@@ -25,6 +27,7 @@
 #include "nbd/names.h"
 #include "nbd/server.h"
 #include "nbd/wire.h"
+#include "util/budget.h"
 
 typedef struct NbdConn NbdConn;
 typedef struct NbdContext NbdContext;
@@ -42,6 +45,7 @@ struct NbdServer {
     GPtrArray *exports;         /* of NbdExport: those that clients may find */
     unsigned exports_alive;     /* with those that are shutting down */
     GPtrArray *conns;           /* of NbdConn */
+    Budget *memory;             /* that all connections share (any loop) */
     GArray *listeners;          /* of int; -1 where it has ended */
     GPtrArray *accepting;       /* of Co */
     bool stopping;
@@ -136,8 +140,15 @@ bool nbd_context_matches(const NbdContext *ctx, const char *query,
 
 /* ---- connections ---- */
 
-/* What the requests in flight of one connection may take in payloads. */
+/*
+ * Memory for payloads. A connection has NBD_OWN_MEMORY of its own; what its requests
+ * in flight take beyond that, up to NBD_MAX_MEMORY in all, is the server's, which
+ * all connections share. Where the server has no more the request is carried out
+ * alone and in slices (server-slices.c): so nobody waits for memory that
+ * another client could hold as long as it likes.
+ */
 #define NBD_MAX_MEMORY NBD_MAX_PAYLOAD
+#define NBD_OWN_MEMORY (128 * KiB)
 
 struct NbdConn {
     /* main loop */
@@ -166,7 +177,7 @@ struct NbdConn {
     size_t memory;              /* what they may take, see NbdReq.memory */
     bool memory_waits;          /* the reader waits for some of it */
     uint8_t *rx;                /* received, not parsed: [rx_pos, rx_end) */
-    size_t rx_pos, rx_end;
+    size_t rx_size, rx_pos, rx_end;
     NbdReq *tx_first, **tx_last;    /* replies that are ready */
     size_t tx_len;              /* bytes of them */
     size_t tx_unsent;           /* the same, with those that are being sent */
@@ -201,6 +212,7 @@ struct NbdReq {
     void *buf;                  /* payload of a write, data of a read */
     size_t buf_len;
     size_t memory;              /* claimed before it is carried out */
+    bool tight;                 /* in vain: it has NBD_OWN_MEMORY */
     /* The reply: headers and small payloads in @head, big ones by reference. */
     uint8_t small[64];
     uint8_t *head;              /* == small or allocated */
@@ -223,10 +235,15 @@ void nbd_status_reply(Co *co, NbdReq *req);
  * was not selected, or twice.
  */
 int nbd_status_take_payload(NbdReq *req);
-/* What an answer may take, in bytes. */
+/* How long a well-formed one may be. */
+size_t nbd_status_payload_max(const NbdConn *conn);
+/* What an answer may take, in bytes. It is shorter where @req is tight. */
 size_t nbd_status_memory(const NbdReq *req);
 /* Frees req->extents. */
 void nbd_status_free(NbdReq *req);
+
+/* The error of a read at @off (structured; positive errno), which ends its reply. */
+void nbd_read_reply_error(NbdReq *req, int64_t off, int err);
 
 /* A successful reply without payload, or an error (positive errno). */
 void nbd_reply_status(NbdReq *req, int err);
@@ -250,10 +267,42 @@ void nbd_reply_send(Co *co, NbdReq *req);
 NbdReq *nbd_req_new(NbdConn *conn);
 void nbd_req_free(NbdReq *req);
 
-/* nbd/bufpool.c: payload buffers, reused by size class, aligned for O_DIRECT; no more
- * than 4 MiB are kept. NULL if memory is short. */
+/* ---- receiving (the reader, server-request.c) ---- */
+
+/* The next bytes of the stream; false at its end. */
+bool nbd_rx_payload(Co *co, NbdConn *conn, void *buf, size_t len);
+bool nbd_rx_skip(Co *co, NbdConn *conn, uint64_t len);
+/* Waits until a request has gone or a sender has ended. */
+void nbd_reader_wait(Co *co, NbdConn *conn);
+/* Waits until no more than @in_flight requests are left, and all is sent. */
+void nbd_reader_settle(Co *co, NbdConn *conn, unsigned in_flight);
+
+/* ---- memory (the reader, server-memory.c) ---- */
+
+/*
+ * Before @len bytes more are taken for @req: waits until others of its connection
+ * have given back what goes beyond its limit. False, and req->tight, if the
+ * server has no more then; no other request has any either. Suspends.
+ */
+bool nbd_memory_claim(Co *co, NbdReq *req, size_t len);
+/* What @req has claimed. */
+void nbd_memory_release(NbdReq *req);
+
+/* ---- tight requests (the reader, server-slices.c); suspend ---- */
+
+/* Receives and writes the payload. 0, a positive errno, or -1 if the stream is
+ * no use any more. */
+int nbd_slices_write(Co *co, NbdReq *req);
+/* Reads and answers; the request is gone after it. */
+void nbd_slices_read(Co *co, NbdReq *req);
+
+/* nbd/bufpool.c: payload buffers, reused by size class, aligned for O_DIRECT. Of what it
+ * keeps, 4 MiB at most, all but NBD_OWN_MEMORY is taken from @memory while there is
+ * plenty. NULL if memory is short. */
 typedef struct NbdBufPool NbdBufPool;
-NbdBufPool *nbd_bufpool_new(void);
+NbdBufPool *nbd_bufpool_new(Budget *memory);
+/* What a buffer of @len bytes really takes. */
+size_t nbd_bufpool_room(size_t len);
 void nbd_bufpool_free(NbdBufPool *pool);
 void *nbd_bufpool_get(NbdBufPool *pool, size_t len);
 void nbd_bufpool_put(NbdBufPool *pool, void *buf, size_t len);

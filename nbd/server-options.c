@@ -13,6 +13,7 @@
 
 /* Far above anything sensible: names and queries are up to 4 KiB each. */
 #define OPT_DATA_MAX (1 * MiB)
+#define OPT_DATA_OWN (64 * KiB)         /* the rest is taken from the server's */
 
 typedef enum OptResult {
     OPT_GO_ON,
@@ -405,21 +406,12 @@ static OptHandler *const opt_handlers[] = {
 
 /* ---- the dialogue ---- */
 
-static OptResult handle_option(Co *co, NbdConn *conn)
+/* With @data; NULL if there was no memory for so many. */
+static OptResult option_run(Co *co, NbdConn *conn, NbdOptHeader opt,
+                            const uint8_t *data)
 {
-    uint8_t head[NBD_OPT_HEADER_SIZE];
-    g_autofree uint8_t *data = NULL;
-    NbdOptHeader opt;
     NbdCursor cursor;
 
-    if (channel_read_all(co, conn->ch, head, sizeof(head)) != 1 ||
-        !nbd_opt_unpack(head, &opt) || opt.len > OPT_DATA_MAX) {
-        return OPT_END;
-    }
-    data = g_malloc(opt.len);
-    if (opt.len && channel_read_all(co, conn->ch, data, opt.len) != 1) {
-        return OPT_END;
-    }
     if (!conn->fixed && opt.option != NBD_OPT_EXPORT_NAME) {
         return OPT_END;
     }
@@ -436,8 +428,53 @@ static OptResult handle_option(Co *co, NbdConn *conn)
                          "Unsupported option %" PRIu32 " (%s)", opt.option,
                          nbd_opt_name(opt.option));
     }
+    if (!data) {
+        return reply_err(co, conn, opt.option, NBD_REP_ERR_TOO_BIG,
+                         "no memory for option '%s'",
+                         nbd_opt_name(opt.option));
+    }
     cursor = (NbdCursor) { data, opt.len, false };
     return opt_handlers[opt.option](co, conn, &cursor);
+}
+
+static bool skip_data(Co *co, NbdConn *conn, uint32_t len)
+{
+    uint8_t buf[4096];
+
+    while (len) {
+        size_t n = MIN(len, sizeof(buf));
+
+        if (channel_read_all(co, conn->ch, buf, n) != 1) {
+            return false;
+        }
+        len -= n;
+    }
+    return true;
+}
+
+static OptResult handle_option(Co *co, NbdConn *conn)
+{
+    uint8_t head[NBD_OPT_HEADER_SIZE];
+    g_autofree uint8_t *data = NULL;
+    NbdOptHeader opt;
+    OptResult result = OPT_END;
+    uint32_t taken;
+
+    if (channel_read_all(co, conn->ch, head, sizeof(head)) != 1 ||
+        !nbd_opt_unpack(head, &opt) || opt.len > OPT_DATA_MAX) {
+        return OPT_END;
+    }
+    taken = opt.len > OPT_DATA_OWN ? opt.len - OPT_DATA_OWN : 0;
+    if (!budget_take(conn->server->memory, taken)) {
+        return skip_data(co, conn, opt.len)
+               ? option_run(co, conn, opt, NULL) : OPT_END;
+    }
+    data = g_malloc(MAX(opt.len, 1));
+    if (!opt.len || channel_read_all(co, conn->ch, data, opt.len) == 1) {
+        result = option_run(co, conn, opt, data);
+    }
+    budget_give(conn->server->memory, taken);
+    return result;
 }
 
 static bool greet(Co *co, NbdConn *conn)

@@ -51,7 +51,7 @@ static int read_range(Co *co, NbdReq *req, int64_t off, int64_t len)
                     (char *)req->buf + (off - req->h.from), 0);
 }
 
-static void reply_read_error(NbdReq *req, int64_t off, int err)
+void nbd_read_reply_error(NbdReq *req, int64_t off, int err)
 {
     uint8_t payload[14] = { 0 };
 
@@ -77,7 +77,7 @@ static bool reply_read_part(Co *co, NbdReq *req, const ReadPart *part,
     }
     ret = read_range(co, req, part->off, part->len);
     if (ret < 0) {
-        reply_read_error(req, part->off, -ret);
+        nbd_read_reply_error(req, part->off, -ret);
         return false;
     }
     nbd_reply_chunk(req, done, NBD_REPLY_TYPE_OFFSET_DATA, head, 8,

@@ -258,6 +258,7 @@ NbdReq *nbd_req_new(NbdConn *conn)
     req->owned = NULL;
     req->extents = NULL;
     req->memory = 0;
+    req->tight = false;
     conn->in_flight++;
     return req;
 }
@@ -278,7 +279,7 @@ void nbd_req_free(NbdReq *req)
     req->next = conn->free_reqs;
     conn->free_reqs = req;
     conn->in_flight--;
-    conn->memory -= req->memory;
+    nbd_memory_release(req);
     /* While a sender is at work it wakes the reader at its end, too: only the
      * one who waits for what has become free is in a hurry. */
     if (!conn->sending || (conn->memory_waits && req->memory)) {

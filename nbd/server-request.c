@@ -7,7 +7,8 @@
  * parses as many requests as it holds; each runs in a coroutine of its own. A
  * payload that reaches past the buffer is received straight into the request's
  * own memory. While as many are in flight as are allowed, or while they may take
- * NBD_MAX_MEMORY, the reader waits, which in turn stops the client.
+ * NBD_MAX_MEMORY, the reader waits, which in turn stops the client. What the server
+ * has no memory for it carries out by itself.
  *
  * Requests are checked here, where they enter: below, the block layer asserts.
  * The connection follows its export to another loop between two requests.
@@ -16,7 +17,8 @@
 #include "nbd/server-internal.h"
 #include "util/iothread.h"
 
-#define RX_SIZE (256 * 1024)
+#define RX_LEAST (32 * KiB)
+#define RX_SIZE (256 * KiB)
 #define CACHE_CHUNK MiB
 
 typedef struct Command {
@@ -28,17 +30,16 @@ typedef struct Command {
 
 /* ---- receiving ---- */
 
-/* Waits until the number in flight has fallen or a sender has ended. */
-static void reader_wait(Co *co, NbdConn *conn)
+void nbd_reader_wait(Co *co, NbdConn *conn)
 {
     conn->reader_waits = true;
     co_suspend(co);
 }
 
-static void conn_settle(Co *co, NbdConn *conn)
+void nbd_reader_settle(Co *co, NbdConn *conn, unsigned in_flight)
 {
-    while (conn->in_flight || conn->sending || conn->send_soon) {
-        reader_wait(co, conn);
+    while (conn->in_flight > in_flight || conn->sending || conn->send_soon) {
+        nbd_reader_wait(co, conn);
     }
 }
 
@@ -56,7 +57,7 @@ static void conn_follow_export(Co *co, NbdConn *conn)
     Root *root = conn->exp->common.root;
 
     while (root->loop != conn->loop) {
-        conn_settle(co, conn);
+        nbd_reader_settle(co, conn, 0);
         iothread_unuse(conn->loop);
         conn->loop = root->loop;
         iothread_use(conn->loop);
@@ -66,6 +67,16 @@ static void conn_follow_export(Co *co, NbdConn *conn)
         conn->listed = true;
         co_set_background(co, export_is_background(conn->exp));
         g_ptr_array_add(conn->exp->served, conn);
+    }
+}
+
+/* A client that fills the buffer gets a larger one, if there is memory for it. */
+static void rx_grow(NbdConn *conn)
+{
+    if (conn->rx_size < RX_SIZE && conn->rx_end == conn->rx_size &&
+        budget_take_spare(conn->server->memory, RX_SIZE - conn->rx_size)) {
+        conn->rx = g_realloc(conn->rx, RX_SIZE);
+        conn->rx_size = RX_SIZE;
     }
 }
 
@@ -83,7 +94,7 @@ static bool rx_fill(Co *co, NbdConn *conn, size_t need)
 
         conn->receiving = true;
         n = channel_read(co, conn->ch, conn->rx + conn->rx_end,
-                         RX_SIZE - conn->rx_end);
+                         conn->rx_size - conn->rx_end);
         conn->receiving = false;
         if (n == -ECANCELED) {
             conn_follow_export(co, conn);
@@ -94,10 +105,11 @@ static bool rx_fill(Co *co, NbdConn *conn, size_t need)
         }
         conn->rx_end += n;
     }
+    rx_grow(conn);
     return true;
 }
 
-static bool rx_payload(Co *co, NbdConn *conn, void *buf, size_t len)
+bool nbd_rx_payload(Co *co, NbdConn *conn, void *buf, size_t len)
 {
     size_t here = MIN(len, conn->rx_end - conn->rx_pos);
 
@@ -107,7 +119,7 @@ static bool rx_payload(Co *co, NbdConn *conn, void *buf, size_t len)
            channel_read_all(co, conn->ch, (char *)buf + here, len - here) == 1;
 }
 
-static bool rx_skip(Co *co, NbdConn *conn, uint64_t len)
+bool nbd_rx_skip(Co *co, NbdConn *conn, uint64_t len)
 {
     while (len) {
         size_t n;
@@ -173,13 +185,13 @@ static int run_cache(Co *co, NbdReq *req)
     NbdConn *conn = req->conn;
     uint64_t done = 0;
 
-    req->buf_len = MIN(req->h.len, CACHE_CHUNK);
+    req->buf_len = MIN(req->h.len, req->tight ? NBD_OWN_MEMORY : CACHE_CHUNK);
     req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
     if (!req->buf) {
         return -ENOMEM;
     }
     while (done < req->h.len) {
-        int64_t n = MIN(req->h.len - done, CACHE_CHUNK);
+        int64_t n = MIN(req->h.len - done, req->buf_len);
         int ret = root_pread(co, conn->exp->common.root, req->h.from + done, n,
                              req->buf);
         if (ret < 0) {
@@ -291,28 +303,14 @@ static bool has_payload(const NbdConn *conn, const NbdRequestHeader *h)
            (conn->extended && (h->flags & NBD_CMD_FLAG_PAYLOAD_LEN));
 }
 
-/* Before @len bytes more are taken for @req: waits until others have given back
- * what goes beyond the limit. One request alone may take what it needs. */
-static void claim_memory(Co *co, NbdConn *conn, NbdReq *req, size_t len)
-{
-    while (conn->memory > req->memory &&
-           conn->memory + len > NBD_MAX_MEMORY && !conn->failed) {
-        conn->memory_waits = true;
-        reader_wait(co, conn);
-        conn->memory_waits = false;
-    }
-    req->memory += len;
-    conn->memory += len;
-}
-
 /* What a request without payload takes to be answered. */
 static size_t reply_memory(const NbdReq *req)
 {
     switch (req->h.type) {
     case NBD_CMD_READ:
-        return req->h.len;
+        return nbd_bufpool_room(req->h.len);
     case NBD_CMD_CACHE:
-        return MIN(req->h.len, CACHE_CHUNK);
+        return nbd_bufpool_room(MIN(req->h.len, CACHE_CHUNK));
     case NBD_CMD_BLOCK_STATUS:
         return nbd_status_memory(req);
     default:
@@ -320,23 +318,47 @@ static size_t reply_memory(const NbdReq *req)
     }
 }
 
-/* Receives the payload; a positive errno if it had to be thrown away, -1 if
- * the stream is no use any more. */
+/* Whether a payload is not what it must be, by its length alone. */
+static int payload_validate(const NbdReq *req)
+{
+    return req->h.type == NBD_CMD_BLOCK_STATUS &&
+           req->h.len > nbd_status_payload_max(req->conn) ? EINVAL : 0;
+}
+
+/* Receives the payload, and what is tight is written as well; a positive errno if
+ * it had to be thrown away, -1 if the stream is no use any more. */
 static int request_payload(Co *co, NbdConn *conn, NbdReq *req, int err)
 {
     if (req->h.len > NBD_MAX_PAYLOAD) {
         return -1;
     }
+    err = err ? err : payload_validate(req);
     if (!err && req->h.len) {
-        claim_memory(co, conn, req, req->h.len);
+        if (!nbd_memory_claim(co, req, nbd_bufpool_room(req->h.len))) {
+            return conn->failed ? -1 : nbd_slices_write(co, req);
+        }
         req->buf_len = req->h.len;
         req->buf = nbd_bufpool_get(conn->pool, req->buf_len);
         err = req->buf ? 0 : ENOMEM;
     }
     if (req->buf) {
-        return rx_payload(co, conn, req->buf, req->buf_len) ? err : -1;
+        return nbd_rx_payload(co, conn, req->buf, req->buf_len) ? err : -1;
     }
-    return rx_skip(co, conn, req->h.len) ? err : -1;
+    return nbd_rx_skip(co, conn, req->h.len) ? err : -1;
+}
+
+/* All of it has been received. */
+static void request_start(Co *co, NbdReq *req)
+{
+    if (req->h.type == NBD_CMD_WRITE && req->tight) {
+        nbd_reply_status(req, 0);
+        nbd_reply_queue(req);
+    } else if (!nbd_memory_claim(co, req, reply_memory(req)) &&
+               req->h.type == NBD_CMD_READ) {
+        nbd_slices_read(co, req);
+    } else {
+        co_spawn(req->conn->loop, request_run, req);
+    }
 }
 
 /* Receives and starts one request; false at the end of the stream. */
@@ -374,8 +396,7 @@ static bool request_next(Co *co, NbdConn *conn)
         nbd_reply_error(req, err, g_steal_pointer(&msg));
         nbd_reply_queue(req);
     } else {
-        claim_memory(co, conn, req, reply_memory(req));
-        co_spawn(conn->loop, request_run, req);
+        request_start(co, req);
     }
     return true;
 }
@@ -386,18 +407,19 @@ void nbd_transmission(Co *co, NbdConn *conn)
     conn->loop = conn->exp->loop;
     iothread_use(conn->loop);
     co_move(co, conn->loop);
-    conn->rx = g_malloc(RX_SIZE);
+    conn->rx_size = RX_LEAST;
+    conn->rx = g_malloc(conn->rx_size);
     conn->tx_last = &conn->tx_first;
-    conn->pool = nbd_bufpool_new();
+    conn->pool = nbd_bufpool_new(conn->server->memory);
 
     do {
         conn_follow_export(co, conn);
         while (conn->in_flight >= conn->server->set.max_requests) {
-            reader_wait(co, conn);
+            nbd_reader_wait(co, conn);
         }
     } while (!conn->failed && request_next(co, conn));
 
-    conn_settle(co, conn);
+    nbd_reader_settle(co, conn, 0);
     channel_shutdown(conn->ch);
     if (conn->listed) {
         g_ptr_array_remove_fast(conn->exp->served, conn);
@@ -417,5 +439,6 @@ void nbd_transmission(Co *co, NbdConn *conn)
         g_free(req);
     }
     nbd_bufpool_free(conn->pool);
+    budget_give(conn->server->memory, conn->rx_size - RX_LEAST);
     g_free(conn->rx);
 }

@@ -19,15 +19,27 @@ static size_t extent_size(const NbdConn *conn)
 /* How many extents of a context an answer may have. */
 static unsigned status_most(const NbdReq *req)
 {
-    return req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 :
-           MIN(req->h.len / STATUS_LEAST + 2, STATUS_MAX_EXTENTS);
+    const NbdConn *conn = req->conn;
+    uint64_t most = MIN(req->h.len / STATUS_LEAST + 2, STATUS_MAX_EXTENTS);
+
+    if (req->tight) {
+        most = MIN(most, NBD_OWN_MEMORY / 2 / extent_size(conn) /
+                         MAX(conn->contexts->len, 1));
+    }
+    return req->h.flags & NBD_CMD_FLAG_REQ_ONE ? 1 : MAX(most, 1);
 }
 
 size_t nbd_status_memory(const NbdReq *req)
 {
     const NbdConn *conn = req->conn;
 
-    return status_most(req) * extent_size(conn) * conn->contexts->len;
+    return nbd_bufpool_room(status_most(req) * extent_size(conn)) *
+           conn->contexts->len;
+}
+
+size_t nbd_status_payload_max(const NbdConn *conn)
+{
+    return MIN(8 + 4 * (size_t)conn->contexts->len, NBD_OWN_MEMORY);
 }
 
 void nbd_status_free(NbdReq *req)

@@ -207,6 +207,8 @@ NbdServer *nbd_server_new(const char *id, const NbdServerSettings *settings)
     server->set.tls_authz = server->authz = g_strdup(settings->tls_authz);
     server->exports = g_ptr_array_new();
     server->conns = g_ptr_array_new();
+    server->memory = budget_new(settings->max_memory ? settings->max_memory
+                                                     : NBD_DEFAULT_MEMORY);
     server->listeners = g_array_new(false, false, sizeof(int));
     server->accepting = g_ptr_array_new();
     if (!servers) {
@@ -274,6 +276,7 @@ NbdServerInfo *nbd_server_info(NbdServer *server)
     info->tls = server->set.tls != NULL;
     info->connections = server->conns->len;
     info->exports = server->exports->len;
+    info->memory = budget_used(server->memory);
     if (server->listeners->len) {
         info->addr = sock_addr_of_fd(g_array_index(server->listeners, int, 0));
     }
@@ -307,6 +310,7 @@ static void server_free(NbdServer *server)
     g_array_free(server->listeners, true);
     g_ptr_array_free(server->accepting, true);
     tls_creds_unref(server->set.tls);
+    budget_free(server->memory);
     g_free(server->authz);
     g_free(server->id);
     g_free(server);

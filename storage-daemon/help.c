@@ -51,7 +51,7 @@ static const char usage[] =
 "  --nbd-server addr.type=fd,addr.str=NUMBER[,LIMITS]\n"
 "             LIMITS: [id=ID][,tls-creds=ID][,tls-authz=ID]\n"
 "             [,max-connections=N][,handshake-max-seconds=N]\n"
-"             [,max-requests=N]\n"
+"             [,max-requests=N][,max-memory=N]\n"
 "                    start an NBD server\n"
 "  --object help     print the types of objects\n"
 "  --object TYPE,help\n"

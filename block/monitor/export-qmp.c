@@ -26,6 +26,8 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
                            ? opts->max_connections : DEFAULT_MAX_CONNECTIONS,
         .max_requests = opts->has_max_requests ? opts->max_requests
                                                : NBD_DEFAULT_REQUESTS,
+        .max_memory = opts->has_max_memory ? opts->max_memory
+                                           : NBD_DEFAULT_MEMORY,
     };
 
     if (nbd_server_find(id)) {
@@ -39,6 +41,10 @@ bool nbd_server_start_qapi(Co *co, const NbdServerOptionsBase *opts,
     if (set.max_requests < 1 || set.max_requests > NBD_MOST_REQUESTS) {
         error_setg(errp, "Parameter 'max-requests' expects a value between 1 "
                    "and %d", NBD_MOST_REQUESTS);
+        return false;
+    }
+    if (!set.max_memory) {
+        error_setg(errp, "Parameter 'max-memory' expects a positive number");
         return false;
     }
     if (opts->tls_authz && !opts->tls_creds) {

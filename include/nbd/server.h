@@ -16,6 +16,8 @@ typedef struct NbdServerSettings {
     int handshake_max_seconds;      /* 0: no limit */
     unsigned max_connections;       /* 0: no limit */
     unsigned max_requests;          /* in flight of a connection; 0: default */
+    uint64_t max_memory;            /* that connections share for payloads, in
+                                     * bytes; 0: default */
     TlsCreds *tls;                  /* every client has to use it; NULL: none
                                      * can. The server takes a reference */
     const char *tls_authz;          /* who may come in (util/authz.h); NULL */
@@ -48,6 +50,7 @@ unsigned nbd_server_connections(const NbdServer *server);
 
 #define NBD_DEFAULT_REQUESTS 16
 #define NBD_MOST_REQUESTS 1024
+#define NBD_DEFAULT_MEMORY (256 * MiB)
 
 /* What qemu-nbd and `nbd-server-start` call theirs. */
 #define NBD_SERVER_DEFAULT "default"

@@ -3,8 +3,9 @@
 /*
  * libFuzzer: what a client may send to the NBD server. Each input is the bytes of
  * one connection to a server with a writable export of a small disk; the first
- * byte says whether a good handshake is put before the rest, and whether that is
- * shaped like requests. The server must end the connection, leak nothing and not crash.
+ * byte says whether a good handshake is put before the rest, whether that is
+ * shaped like requests, and whether the server is short of memory. The server must
+ * end the connection, leak nothing and not crash.
  *
  *     meson setup fuzz -Dfuzz=enabled (CC=clang)
  *     fuzz/tests/fuzz/fuzz-nbd-server -max_total_time=60
@@ -22,7 +23,7 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static NbdServer *server;
+static NbdServer *server, *poor;   /* without memory to share */
 
 typedef struct Input {
     const uint8_t *data;
@@ -57,10 +58,25 @@ static size_t fuzz_handshake(uint8_t *p, bool extended)
     return p + 23 - start;
 }
 
+static NbdServer *fuzz_server(Co *co, const char *id, Node *node,
+                              uint64_t memory)
+{
+    NbdServerSettings set = { .max_memory = memory };
+    g_autoptr(BlockExportOptions) opts = g_new0(BlockExportOptions, 1);
+    NbdServer *s = nbd_server_new(id, &set);
+
+    opts->type = BLOCK_EXPORT_TYPE_NBD;
+    opts->id = g_strdup(id);
+    opts->node_name = g_strdup(node->name);
+    opts->has_writable = opts->writable = true;
+    opts->u.nbd.name = g_strdup("d");
+    opts->u.nbd.server = g_strdup(id);
+    export_add(co, opts, &error_abort);
+    return s;
+}
+
 static void fuzz_start(Co *co, void *opaque)
 {
-    NbdServerSettings set = { 0 };
-    g_autoptr(BlockExportOptions) opts = g_new0(BlockExportOptions, 1);
     BlockdevOptions *disk = g_new0(BlockdevOptions, 1);
     Node *node;
 
@@ -70,13 +86,8 @@ static void fuzz_start(Co *co, void *opaque)
     disk->u.null_co.size = 16 * MiB;
     disk->u.null_co.read_zeroes = true;
     node = open_options(co, disk, &error_abort);
-    server = nbd_server_new(NBD_SERVER_DEFAULT, &set);
-    opts->type = BLOCK_EXPORT_TYPE_NBD;
-    opts->id = g_strdup("d");
-    opts->node_name = g_strdup(node->name);
-    opts->has_writable = opts->writable = true;
-    opts->u.nbd.name = g_strdup("d");
-    export_add(co, opts, &error_abort);
+    server = fuzz_server(co, NBD_SERVER_DEFAULT, node, 0);
+    poor = fuzz_server(co, "poor", node, 1);
     control_unlock(co);
     loop_stop(loop_main());
 }
@@ -114,6 +125,7 @@ static void fuzz_send(Co *co, void *opaque)
     size_t n = data[0] & 1 ? fuzz_handshake(head, extended) : 0;
     struct iovec iov[2] = { { head, n }, { data + 1, in->len - 1 } };
     struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2 };
+    NbdServer *s = data[0] & 8 ? poor : server;
     int pair[2];
 
     if (data[0] & 4) {
@@ -122,11 +134,11 @@ static void fuzz_send(Co *co, void *opaque)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) < 0) {
         abort();
     }
-    nbd_server_add_client(server, pair[0]);
+    nbd_server_add_client(s, pair[0]);
     co_sendmsg(co, pair[1], &msg, 0);
     shutdown(pair[1], SHUT_WR);
     fuzz_read(co, pair[1]);
-    while (nbd_server_connections(server)) {
+    while (nbd_server_connections(s)) {
         co_yield(co);
     }
     close(pair[1]);
