@@ -56,18 +56,6 @@ static bool create_from_tree(Co *co, json_t *tree, Error **errp)
 
 /* ---- drivers ---- */
 
-static const BlockDriver *create_find_protocol(const char *filename,
-                                               Error **errp)
-{
-    g_autofree char *prefix = open_protocol_prefix(filename);
-    const BlockDriver *drv = driver_by_protocol(prefix ? prefix : "file");
-
-    if (!drv) {
-        error_setg(errp, "Unknown protocol '%s'", prefix);
-    }
-    return drv;
-}
-
 static bool create_can(const BlockDriver *drv, const char *what, Error **errp)
 {
     if (!drv->image || !drv->image->create_options) {
@@ -85,7 +73,7 @@ static bool create_find_drivers(CreateRun *run, const char *fmt, Error **errp)
         error_setg(errp, "Unknown file format '%s'", fmt);
         return false;
     }
-    run->protocol = create_find_protocol(run->filename, errp);
+    run->protocol = open_protocol_driver(run->filename, errp);
     return run->protocol && create_can(run->drv, "Format", errp) &&
            create_can(run->protocol, "Protocol", errp);
 }
@@ -180,16 +168,52 @@ static bool create_settle_size(Co *co, CreateRun *run, Error **errp)
 
 static const RootOps create_root_ops = { .kind = "block-backend" };
 
+static Node *create_open_in_place(Co *co, const BlockDriver *protocol,
+                                  const char *filename, Error **errp)
+{
+    ERRP_GUARD();
+    Node *node = open_protocol(co, filename, OPEN_RDWR | OPEN_RESIZE, errp);
+
+    if (!node) {
+        error_prepend(errp, "Protocol driver '%s' does not support image "
+                      "creation, and opening the image failed: ",
+                      protocol->name);
+    }
+    return node;
+}
+
+static bool create_allots_nothing(const char *prealloc, Error **errp)
+{
+    Error *err = NULL;
+    int mode = prealloc ? PreallocMode_parse(prealloc, -1, &err)
+                        : PREALLOC_MODE_OFF;
+
+    error_free(err);
+    if (mode < 0) {
+        error_setg(errp, "invalid parameter value: %s", prealloc);
+    } else if (mode != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Unsupported preallocation mode '%s'", prealloc);
+    }
+    return mode == PREALLOC_MODE_OFF;
+}
+
 /* What is there already: long enough, and without the head of an old image. */
-static bool create_in_place(Co *co, const char *filename, const char *size,
+static bool create_in_place(Co *co, const BlockDriver *protocol,
+                            const char *filename, const json_t *options,
                             Error **errp)
 {
+    const char *size = json_string_value(json_object_get(options, "size"));
     int64_t len = size ? g_ascii_strtoll(size, NULL, 10) : 0;
-    Node *node = open_protocol(co, filename, OPEN_RDWR | OPEN_RESIZE, errp);
     Root *root;
+    Node *node;
     int ret = 0;
     bool ok;
 
+    if (!create_allots_nothing(json_string_value(json_object_get(
+            options, "preallocation")), errp)) {
+        return false;
+    }
+    node = create_open_in_place(co, protocol, filename, errp);
     if (!node) {
         return false;
     }
@@ -218,9 +242,7 @@ static bool create_protocol_file(Co *co, const BlockDriver *protocol,
         return false;
     }
     if (!protocol->image->create) {
-        return create_in_place(
-            co, filename, json_string_value(json_object_get(options, "size")),
-            errp);
+        return create_in_place(co, protocol, filename, options, errp);
     }
     tree = open_name_to_protocol(filename, errp);
     if (!tree) {
@@ -232,7 +254,7 @@ static bool create_protocol_file(Co *co, const BlockDriver *protocol,
 
 bool create_file(Co *co, const char *filename, int64_t size, Error **errp)
 {
-    const BlockDriver *protocol = create_find_protocol(filename, errp);
+    const BlockDriver *protocol = open_protocol_driver(filename, errp);
     g_autofree char *value = g_strdup_printf("%" PRId64, size);
     g_autoptr(json_t) options = json_pack("{s:s}", "size", value);
 
@@ -244,7 +266,7 @@ bool create_file(Co *co, const char *filename, int64_t size, Error **errp)
 static Node *create_and_open(Co *co, const char *filename,
                              const CreateList *list, Error **errp)
 {
-    const BlockDriver *protocol = create_find_protocol(filename, errp);
+    const BlockDriver *protocol = open_protocol_driver(filename, errp);
     g_autoptr(json_t) options = json_object();
 
     if (!protocol) {
@@ -412,7 +434,7 @@ bool create_image_sized(Co *co, const char *filename, const char *fmt,
 bool create_check_options(const BlockDriver *drv, const char *filename,
                           const char *options, Error **errp)
 {
-    const BlockDriver *protocol = create_find_protocol(filename, errp);
+    const BlockDriver *protocol = open_protocol_driver(filename, errp);
     g_autoptr(CreateList) list = NULL;
 
     if (!protocol) {

@@ -390,9 +390,14 @@ const ImageOps file_image_ops = {
     .rename = file_rename,
 };
 
-/* Devices keep their names. */
+/* Devices are there already and stay: create.c opens and clears them. */
+static const CreateOption host_device_create_options[] = {
+    { "size", "size", CREATE_SIZE, NULL, "Virtual disk size" },
+    { "preallocation", "preallocation", CREATE_STRING, NULL,
+      "Preallocation mode (allowed values: off)" },
+    { NULL },
+};
+
 const ImageOps host_device_image_ops = {
-    .create_options = file_create_options,
-    .create = file_create,
-    .remove = file_remove,
+    .create_options = host_device_create_options,
 };

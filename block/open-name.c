@@ -119,6 +119,24 @@ static json_t *name_parse(const BlockDriver *drv, const char *filename,
     return opts ? BlockdevOptions_to_json(opts) : NULL;
 }
 
+const BlockDriver *open_protocol_driver(const char *filename, Error **errp)
+{
+    g_autofree char *prefix = open_protocol_prefix(filename);
+    const BlockDriver *drv = driver_by_protocol(prefix ? prefix : "file");
+    g_autoptr(json_t) tree = NULL;
+
+    if (prefix || !drv) {
+        if (!drv) {
+            error_setg(errp, "Unknown protocol '%s'", prefix);
+        }
+        return drv;
+    }
+    tree = name_parse(drv, filename, NULL, errp);
+    return tree ? driver_find(json_string_value(json_object_get(tree,
+                                                                "driver")))
+                : NULL;
+}
+
 json_t *open_name_to_protocol(const char *filename, Error **errp)
 {
     g_autofree char *prefix = open_protocol_prefix(filename);

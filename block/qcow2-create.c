@@ -365,7 +365,7 @@ static bool create_write_metadata(Co *co, CreatePlan *p,
 }
 
 static bool create_resize(Co *co, Root *root, int64_t len, PreallocMode mode,
-                          Error **errp)
+                          const char *what, Error **errp)
 {
     /* Mapping everything is all that "metadata" means to the file below. */
     if (mode == PREALLOC_MODE_METADATA) {
@@ -375,8 +375,7 @@ static bool create_resize(Co *co, Root *root, int64_t len, PreallocMode mode,
         return true;
     }
     if (!root_resize(co, root, len, false, mode, 0, errp)) {
-        error_prepend(errp, "Could not resize image: Failed to resize "
-                      "underlying file: ");
+        error_prepend(errp, "Could not resize image: %s", what);
         return false;
     }
     return true;
@@ -389,16 +388,18 @@ static bool create_allocate(Co *co, CreatePlan *p, int64_t stale,
     const Qcow2Layout *l = &p->layout;
     int64_t meta = qcow2_layout_metadata_len(l);
     int64_t end = qcow2_layout_file_len(l);
+    const char *below = "Failed to resize underlying file: ";
     int ret;
 
-    if (p->data && !create_resize(co, p->data, l->size, p->prealloc, errp)) {
+    if (p->data && !create_resize(co, p->data, l->size, p->prealloc, "",
+                                  errp)) {
         return false;
     }
     if (end <= meta || p->data) {
         return true;
     }
-    if (!create_resize(co, p->file, meta, PREALLOC_MODE_OFF, errp) ||
-        !create_resize(co, p->file, end, p->prealloc, errp)) {
+    if (!create_resize(co, p->file, meta, PREALLOC_MODE_OFF, below, errp) ||
+        !create_resize(co, p->file, end, p->prealloc, below, errp)) {
         return false;
     }
     if (stale > meta) {

@@ -71,6 +71,9 @@ char *open_combine_paths(const char *base, const char *filename,
 char *open_full_backing(Node *node, const char *backing_file, Error **errp);
 /* The protocol prefix of a name ("nbd"), or NULL for a path; caller frees. */
 char *open_protocol_prefix(const char *filename);
+/* The protocol's driver that opens a name: a path may lead to a device. NULL with
+ * "Unknown protocol '...'". */
+const BlockDriver *open_protocol_driver(const char *filename, Error **errp);
 
 /* The plain name of @node's file: an exact_name for filters that are called
  * like what they show. */

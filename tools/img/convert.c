@@ -345,17 +345,17 @@ static bool convert_can_create(const BlockDriver *drv, const char *what)
 
 static bool convert_find_drivers(ConvertRun *run)
 {
-    g_autofree char *prefix = open_protocol_prefix(run->args.out.name);
     const BlockDriver *protocol;
+    Error *err = NULL;
 
     run->drv = driver_find(run->args.out.format);
     if (!run->drv) {
         error_report("Unknown file format '%s'", run->args.out.format);
         return false;
     }
-    protocol = driver_by_protocol(prefix ? prefix : "file");
+    protocol = open_protocol_driver(run->args.out.name, &err);
     if (!protocol) {
-        error_report("Unknown protocol '%s'", prefix);
+        error_report_err(err);
         return false;
     }
     return convert_can_create(run->drv, "Format") &&

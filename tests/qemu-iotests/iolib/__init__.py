@@ -18,6 +18,7 @@ when the claim is false.  The library is small files, each one idea:
     crash    killing a daemon, and judging what is left
     images   images written by QEMU 10.0
     smallfs  a file system that is full soon
+    loopdev  a block device
     pki      certificates and keys for TLS
     writer   a guest that writes all the time, and the proof that a copy is
              one point in time of it
@@ -35,5 +36,6 @@ from .model import *     # noqa: F401,F403
 from .crash import *     # noqa: F401,F403
 from .images import *    # noqa: F401,F403
 from .smallfs import *   # noqa: F401,F403
+from .loopdev import *   # noqa: F401,F403
 from .pki import *       # noqa: F401,F403
 from .writer import *    # noqa: F401,F403
