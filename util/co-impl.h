@@ -25,6 +25,7 @@ struct Co {
     CoState state;
     bool wake_pending;  /* a remote wake came before the suspend */
     bool background;
+    unsigned waits;
     Loop *loop;
     Co *next;           /* in the ready list or the pool */
     CoFn *fn;           /* NULL: the coroutine ends itself for good */

@@ -262,7 +262,13 @@ void co_suspend(Co *co)
         return;
     }
     co->state = CO_SUSPENDED;
+    co->waits++;
     co_leave(co, false);
+}
+
+unsigned co_waits(const Co *co)
+{
+    return co->waits;
 }
 
 void co_wake(Co *co)
@@ -303,6 +309,7 @@ int co_op_wait(Co *co, LoopOp *op)
     op->co = co;
     co->op = op;
     co->state = CO_SUSPENDED;
+    co->waits++;
     co_leave(co, false);
     co->op = NULL;
     return op->res;

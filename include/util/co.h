@@ -47,6 +47,10 @@ void co_wake_remote(Co *co);
 /* Lets all that is ready now run first. */
 void co_yield(Co *co);
 
+/* How often it has been suspended, but for co_yield(): the difference tells
+ * whether what was done meanwhile had to wait for anything. Wraps around. */
+unsigned co_waits(const Co *co);
+
 /* Walks to another loop's thread; returns there. The only way between
  * threads. No-op if it is there already. Suspends. */
 void co_move(Co *co, Loop *loop);

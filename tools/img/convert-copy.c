@@ -13,6 +13,12 @@
  * target's (-B). Data are searched for zeroes in units of the target's
  * cluster, at least of -S, since less would not save anything.
  *
+ * Data that come and go at once (files in memory) are best copied by one worker
+ * at a time, in pieces that fit into the processor's cache. So who takes a range
+ * while all before it is written copies it by pieces, and sees whether these had
+ * to wait. If so, the others read ahead, whole buffers; else they wait for their
+ * turn.
+ *
  * The first error ends all: whoever waits for its turn gives up.
  */
 #include "util/osdep.h"
@@ -365,37 +371,112 @@ static void convert_throttle(Co *co, ConvertCopy *c, int64_t len)
     ratelimit_account(&c->limit, len);
 }
 
+static int convert_complain(const ConvertCopy *c, const char *what,
+                            int64_t off, int ret)
+{
+    if (c->ret == 0) {
+        error_report("error while %s at byte %" PRId64 ": %s", what, off,
+                     strerror(-ret));
+    }
+    return ret;
+}
+
+static int convert_read_whole(Co *co, ConvertCopy *c, const ConvertRange *r,
+                              uint8_t *buf)
+{
+    int ret = convert_read(co, c, r, buf);
+
+    return ret < 0 ? convert_complain(c, "reading", r->off, ret) : 0;
+}
+
+static int convert_write_whole(Co *co, ConvertCopy *c, ConvertRange *r,
+                               const uint8_t *buf)
+{
+    int ret;
+
+    r->failed = r->off;
+    ret = convert_write(co, c, r, buf);
+    return ret < 0 ? convert_complain(c, "writing", r->failed, ret) : 0;
+}
+
+/* Errors are told as if it were done in one go. */
+static int convert_by_pieces(Co *co, ConvertCopy *c, const ConvertRange *r,
+                             uint8_t *buf)
+{
+    int64_t unit = MAX(c->min_sparse, c->cluster_size);
+    int64_t piece = MAX(CONVERT_PIECE, unit), end = r->off + r->len;
+    unsigned waits = co_waits(co), n = 0;
+
+    for (ConvertRange p = *r; p.off < end; p.off += p.len) {
+        int ret;
+
+        p.len = MIN(ROUND_DOWN(p.off + piece, unit), end) - p.off;
+        ret = convert_read(co, c, &p, buf);
+        if (ret < 0) {
+            return convert_complain(c, "reading", r->off, ret);
+        }
+        ret = convert_write(co, c, &p, buf);
+        if (ret < 0) {
+            return convert_complain(c, "writing", r->off, ret);
+        }
+        n++;
+        co_yield(co);
+    }
+    c->quick = co_waits(co) - waits <= n / 2;
+    return 0;
+}
+
+/* False if somebody failed. */
+static bool convert_wait_quick(Co *co, ConvertCopy *c, int64_t off)
+{
+    while (c->quick && c->ret == 0 && c->written != off) {
+        co_queue_wait(co, &c->turn);
+    }
+    return c->ret == 0;
+}
+
+/* By the host, or by pieces: 1 if it is done, 0 if not, -errno. */
+static int convert_in_short(Co *co, ConvertCopy *c, const ConvertRange *r,
+                            uint8_t *buf)
+{
+    int ret;
+
+    if (c->copy_range) {
+        c->copy_range = convert_offload(co, c, r) == 0;
+        if (c->copy_range) {
+            return convert_wait_turn(co, c, r->off) ? 1 : c->ret;
+        }
+    }
+    if (c->compressed || c->n_workers == 1) {
+        return 0;
+    }
+    if (!convert_wait_quick(co, c, r->off)) {
+        return c->ret;
+    }
+    if (c->written != r->off) {
+        return 0;
+    }
+    ret = convert_by_pieces(co, c, r, buf);
+    return ret < 0 ? ret : 1;
+}
+
 static int convert_one(Co *co, ConvertCopy *c, ConvertRange *r,
                        uint8_t *buf)
 {
-    bool offloaded = false;
-    int ret;
+    int ret = 0;
 
     if (r->kind == KIND_DATA) {
         convert_throttle(co, c, r->len);
-        if (c->copy_range) {
-            offloaded = convert_offload(co, c, r) == 0;
-            c->copy_range &= offloaded;
-        }
-        ret = offloaded ? 0 : convert_read(co, c, r, buf);
-        if (ret < 0) {
-            if (c->ret == 0) {
-                error_report("error while reading at byte %" PRId64 ": %s",
-                             r->off, strerror(-ret));
-            }
-            return ret;
+        ret = convert_in_short(co, c, r, buf);
+        if (ret == 0) {
+            ret = convert_read_whole(co, c, r, buf);
         }
     }
-    if (!convert_wait_turn(co, c, r->off)) {
-        return c->ret;
+    if (ret == 0) {
+        ret = convert_wait_turn(co, c, r->off)
+              ? convert_write_whole(co, c, r, buf) : c->ret;
     }
-    r->failed = r->off;
-    ret = offloaded ? 0 : convert_write(co, c, r, buf);
     if (ret < 0) {
-        if (c->ret == 0) {
-            error_report("error while writing at byte %" PRId64 ": %s",
-                         r->failed, strerror(-ret));
-        }
         return ret;
     }
     convert_done(c, r);
@@ -426,6 +507,7 @@ int convert_copy(Co *co, ConvertCopy *c)
 {
     CoGroup group;
 
+    c->quick = true;
     co_group_init(&group, co_loop(co), c->n_workers);
     for (int i = 0; i < c->n_workers; i++) {
         co_group_start(co, &group, convert_worker, c);

@@ -14,6 +14,8 @@
 #define CONVERT_MAX_WORKERS 16
 /* The most that a worker reads at once. */
 #define CONVERT_BUFFER (2 * MiB)
+/* What is read and written in turn where nobody else is at it. */
+#define CONVERT_PIECE (256 * KiB)
 
 typedef struct ConvertSource {
     Root *root;
@@ -42,6 +44,7 @@ typedef struct ConvertCopy {
     int64_t next;               /* nobody has taken what begins here */
     int64_t written;            /* in order: up to here; else: bytes */
     CoQueue turn;               /* who waits for `written` */
+    bool quick;                 /* data come and go without waiting */
     int ret;                    /* the first error; it has been reported */
 } ConvertCopy;
 
