@@ -17,6 +17,10 @@
 #include "util/bytes.h"
 
 #define COMPARE_BUFFER (2 * MiB)
+/* What stays in the processor's cache until it is compared: where data come at
+ * once. Where several reads in a row have waited, more are read at a time. */
+#define COMPARE_PIECE (128 * KiB)
+#define COMPARE_WAITS 4
 /* Differences are told in units of this. */
 #define COMPARE_UNIT 512
 
@@ -30,6 +34,7 @@ typedef struct CompareSide {
 typedef struct Compare {
     CompareSide side[2];
     bool strict, quiet;
+    int waits;                          /* reads in a row that did */
     ImgProgress progress;
     bool show_progress;
 } Compare;
@@ -184,29 +189,43 @@ static int64_t compare_find(const uint8_t *a, const uint8_t *b, int64_t len)
 typedef struct CompareJoint {
     CompareSide *side;
     int64_t off, len;
+    bool waited;
     int ret;
 } CompareJoint;
+
+static void compare_note_wait(Compare *c, bool waited)
+{
+    if (c->waits < COMPARE_WAITS) {
+        c->waits = waited ? c->waits + 1 : 0;
+    }
+}
 
 static int compare_read_other(Co *co, void *opaque)
 {
     CompareJoint *j = opaque;
+    unsigned waits = co_waits(co);
 
     j->ret = compare_read(co, j->side, j->off, j->len);
+    j->waited = co_waits(co) != waits;
     return 0;
 }
 
 /* Both are read at the same time. */
 static int compare_data(Co *co, Compare *c, int64_t off, int64_t len)
 {
-    CompareJoint other = { &c->side[1], off, len, 0 };
+    CompareJoint other = { &c->side[1], off, len, false, 0 };
+    unsigned waits = co_waits(co);
     CoGroup group;
     int64_t pos;
+    bool waited;
     int ret;
 
     co_group_init(&group, co_loop(co), 1);
     co_group_start(co, &group, compare_read_other, &other);
     ret = compare_read(co, &c->side[0], off, len);
+    waited = co_waits(co) != waits;
     co_group_wait(co, &group);
+    compare_note_wait(c, waited || other.waited);
     if (ret || other.ret) {
         return ret ? ret : other.ret;
     }
@@ -218,17 +237,24 @@ static int compare_data(Co *co, Compare *c, int64_t off, int64_t len)
 static int compare_with_zeroes(Co *co, Compare *c, CompareSide *s,
                                int64_t off, int64_t len)
 {
+    unsigned waits = co_waits(co);
     int ret = compare_read(co, s, off, len);
 
     if (ret) {
         return ret;
     }
+    compare_note_wait(c, co_waits(co) != waits);
     for (int64_t pos = 0; pos < len; pos += COMPARE_UNIT) {
         if (!buffer_is_zero(s->buf + pos, MIN(COMPARE_UNIT, len - pos))) {
             return compare_mismatch(c, off + pos);
         }
     }
     return 0;
+}
+
+static int64_t compare_step(const Compare *c)
+{
+    return c->waits < COMPARE_WAITS ? COMPARE_PIECE : COMPARE_BUFFER;
 }
 
 static int compare_chunk(Co *co, Compare *c, int64_t off, int64_t *len)
@@ -254,7 +280,7 @@ static int compare_chunk(Co *co, Compare *c, int64_t off, int64_t *len)
     if (zero[0] && zero[1]) {
         return 0;
     }
-    *len = MIN(*len, COMPARE_BUFFER);
+    *len = MIN(*len, compare_step(c));
     if (!zero[0] && !zero[1]) {
         return compare_data(co, c, off, *len);
     }
@@ -274,7 +300,7 @@ static int compare_rest(Co *co, Compare *c, CompareSide *s, int64_t off)
         }
         len = ext.len;
         if (!(ext.flags & EXTENT_ZERO)) {
-            len = MIN(len, COMPARE_BUFFER);
+            len = MIN(len, compare_step(c));
             ret = compare_with_zeroes(co, c, s, off, len);
             if (ret) {
                 return ret;
