@@ -119,24 +119,47 @@ static Node *commit_find_base(const CommitArgs *a, Node *top)
     return base;
 }
 
+typedef struct CommitPoll {
+    Job *job;
+    ImgProgress *progress;
+    CoSleep sleep;
+    bool over;
+} CommitPoll;
+
+/* Shows how far the job is, as long as commit_wait() waits for it. */
+static int commit_poll(Co *co, void *opaque)
+{
+    CommitPoll *p = opaque;
+
+    while (!p->over) {
+        g_autoptr(JobInfo) info = job_query(p->job);
+
+        if (info->total_progress > 0) {
+            img_progress_set(p->progress, 100.0 * info->current_progress /
+                                          info->total_progress);
+        }
+        co_sleep_ns(co, &p->sleep, COMMIT_POLL_NS);
+    }
+    return 0;
+}
+
 /* Until the job is over; gives back the reference. */
 static bool commit_wait(Co *co, Job *job, ImgProgress *progress)
 {
+    CommitPoll poll = { .job = job, .progress = progress };
     Error *err = NULL;
+    CoGroup group;
+    int ret;
 
-    while (job->status != JOB_STATUS_CONCLUDED &&
-           job->status != JOB_STATUS_NULL) {
-        g_autoptr(JobInfo) info = job_query(job);
-
-        if (info->total_progress > 0) {
-            img_progress_set(progress, 100.0 * info->current_progress /
-                                       info->total_progress);
-        }
-        control_unlock(co);
-        co_sleep(co, COMMIT_POLL_NS);
-        control_lock(co);
-    }
-    if (job_wait(co, job, &err) < 0) {
+    job_ref(job);
+    co_group_init(&group, co_loop(co), 1);
+    co_group_start(co, &group, commit_poll, &poll);
+    ret = job_wait(co, job, &err);
+    poll.over = true;
+    co_sleep_wake(&poll.sleep);
+    co_group_wait(co, &group);
+    job_unref(job);
+    if (ret < 0) {
         error_report_err(err);
         return false;
     }
