@@ -15,9 +15,9 @@
  */
 
 #include "block/backup.h"
+#include "block/bitmap-sync.h"
 #include "block/copy-before-write.h"
 #include "block/copy-job.h"
-#include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/root.h"
@@ -261,66 +261,6 @@ static const JobDriver backup_driver = {
 
 /* ---- making ---- */
 
-static bool sync_uses_bitmap(MirrorSyncMode sync)
-{
-    return sync == MIRROR_SYNC_MODE_INCREMENTAL ||
-           sync == MIRROR_SYNC_MODE_BITMAP;
-}
-
-static bool check_bitmap_mode(const BackupCommon *arg, BitmapSyncMode *mode,
-                              Error **errp)
-{
-    *mode = arg->bitmap_mode;
-    if (arg->sync == MIRROR_SYNC_MODE_INCREMENTAL) {
-        if (arg->has_bitmap_mode &&
-            arg->bitmap_mode != BITMAP_SYNC_MODE_ON_SUCCESS) {
-            error_setg(errp, "Bitmap sync mode must be '%s' when using sync "
-                       "mode '%s'",
-                       BitmapSyncMode_str(BITMAP_SYNC_MODE_ON_SUCCESS),
-                       MirrorSyncMode_str(arg->sync));
-            return false;
-        }
-        *mode = BITMAP_SYNC_MODE_ON_SUCCESS;
-    } else if (arg->bitmap && !arg->has_bitmap_mode) {
-        error_setg(errp, "Bitmap sync mode must be given when providing a "
-                   "bitmap");
-        return false;
-    }
-    return true;
-}
-
-static DirtyBitmap *check_bitmap(const BackupCommon *arg, Node *source,
-                                 BitmapSyncMode *mode, Error **errp)
-{
-    DirtyBitmap *bm = bitmap_find(source, arg->bitmap);
-
-    if (!bm) {
-        error_setg(errp, "Bitmap '%s' could not be found", arg->bitmap);
-        return NULL;
-    }
-    if (!check_bitmap_mode(arg, mode, errp) ||
-        !bitmap_check(bm, BITMAP_CHECK_ALLOW_RO, errp)) {
-        return NULL;
-    }
-    if (arg->sync == MIRROR_SYNC_MODE_NONE) {
-        error_setg(errp, "sync mode '%s' does not produce meaningful bitmap "
-                   "outputs", MirrorSyncMode_str(arg->sync));
-        return NULL;
-    }
-    if (!sync_uses_bitmap(arg->sync) && *mode == BITMAP_SYNC_MODE_NEVER) {
-        error_setg(errp, "Bitmap sync mode '%s' has no meaningful effect when "
-                   "combined with sync mode '%s'", BitmapSyncMode_str(*mode),
-                   MirrorSyncMode_str(arg->sync));
-        return NULL;
-    }
-    /* It is about to be cleared where the mode may commit it. */
-    if (*mode != BITMAP_SYNC_MODE_NEVER &&
-        !bitmap_check(bm, BITMAP_CHECK_DEFAULT, errp)) {
-        return NULL;
-    }
-    return bm;
-}
-
 static bool check_nodes(const BackupCommon *arg, Node *source, Node *target,
                         Error **errp)
 {
@@ -396,7 +336,7 @@ static bool choose_todo(Co *co, BackupJob *b, const BackupCommon *arg,
         copy_set_skip(b->copy, true,
                       node_backing_chain_next(b->cbw));
     }
-    if (sync_uses_bitmap(arg->sync)) {
+    if (bitmap_sync_copies(arg->sync)) {
         bits = bitmap_bits(co, bm, errp);
         if (!bits) {
             return false;
@@ -506,27 +446,14 @@ static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
 Job *backup_job_create(Co *co, const BackupCommon *arg, Node *source,
                        Node *target, JobTxn *txn, Error **errp)
 {
-    BitmapSyncMode mode = BITMAP_SYNC_MODE_NEVER;
-    DirtyBitmap *bm = NULL;
+    BitmapSync bitmap;
     BackupJob *b;
     Node *cbw;
 
     control_assert();
-    if (sync_uses_bitmap(arg->sync) && !arg->bitmap) {
-        error_setg(errp, "must provide a valid bitmap name for '%s' sync mode",
-                   MirrorSyncMode_str(arg->sync));
-        return NULL;
-    }
-    if (arg->bitmap) {
-        bm = check_bitmap(arg, source, &mode, errp);
-        if (!bm) {
-            return NULL;
-        }
-    } else if (arg->has_bitmap_mode) {
-        error_setg(errp, "Cannot specify bitmap sync mode without a bitmap");
-        return NULL;
-    }
-    if (!check_nodes(arg, source, target, errp) ||
+    if (!bitmap_sync_choose(&bitmap, source, arg->bitmap, arg->sync,
+                            arg->has_bitmap_mode, arg->bitmap_mode, errp) ||
+        !check_nodes(arg, source, target, errp) ||
         !check_part(arg, source, errp) || !check_perf(arg->x_perf, errp)) {
         return NULL;
     }
@@ -540,8 +467,8 @@ Job *backup_job_create(Co *co, const BackupCommon *arg, Node *source,
         return NULL;
     }
     b->cbw = cbw;
-    b->bitmap_mode = mode;
-    if (!fill_job(co, b, arg, bm, errp)) {
+    b->bitmap_mode = bitmap.mode;
+    if (!fill_job(co, b, arg, bitmap.bm, errp)) {
         backup_job_undo(co, &b->common);
         return NULL;
     }
