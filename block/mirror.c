@@ -27,6 +27,7 @@
 #include "block/job-filter.h"
 #include "block/reopen.h"
 #include "block/root.h"
+#include "mirror-bitmap.h"
 #include "mirror-top.h"
 #include "util/bytes.h"
 
@@ -38,6 +39,7 @@
 typedef struct MirrorJob {
     Job common;
     MirrorSyncMode sync;
+    BitmapSync bitmap;
     BlockdevOnError on_source_error, on_target_error;
     MirrorCopyMode copy_mode;       /* main loop */
     bool commit;
@@ -53,6 +55,7 @@ typedef struct MirrorJob {
     bool frozen;                    /* commit: the chain down to the target */
     MirrorWatch *watch;             /* of those who write beside the filter */
     CopyState *copy;
+    bool copied;                    /* all, in the end; main loop */
     bool pivot;                     /* main loop: job-complete was given */
     /* The run loop's. */
     CopyRun run;
@@ -134,7 +137,7 @@ static int mirror_begin(Co *co, MirrorJob *m)
 {
     int ret;
 
-    if (m->sync == MIRROR_SYNC_MODE_NONE) {
+    if (m->sync == MIRROR_SYNC_MODE_NONE || bitmap_sync_copies(m->sync)) {
         return 0;
     }
     if (m->sync == MIRROR_SYNC_MODE_FULL) {
@@ -333,11 +336,16 @@ static int mirror_copy_rest(Co *co, MirrorJob *m)
 static void mirror_free_copy(Co *co, MirrorJob *m)
 {
     DrainSection *s = drain_section_begin(co, m->filter);
+    bool flushed = m->copied || io_flush(co, m->target) == 0;
 
+    co_move(co, loop_main());
+    if (!m->copied && flushed) {
+        mirror_bitmap_fail(co, &m->bitmap, m->copy,
+                           !m->begun && !bitmap_sync_copies(m->sync));
+    }
     mirror_top(m->filter)->copy = NULL;
     copy_state_free(m->copy);
     m->copy = NULL;
-    co_move(co, loop_main());
     mirror_top_unwatch(co, m->watch);
     m->watch = NULL;
     drain_section_end(s);
@@ -406,7 +414,8 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
     }
     tran = tran_new();
     graph_drain(co, tran, m->filter);
-    ok = mirror_carry(co, m, tran, errp) &&
+    ok = mirror_bitmap_succeed(co, tran, &m->bitmap, errp) &&
+         mirror_carry(co, m, tran, errp) &&
          mirror_replace(co, m, tran, from, errp) &&
          rename_image(co, tran, m->target, &m->new_name,
                       chain_format_of(m->target, false), errp);
@@ -419,13 +428,15 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
     return ok;
 }
 
-static bool mirror_only_carry(Co *co, MirrorJob *m, Error **errp)
+/* Everything stays where it is but what bitmaps say. */
+static bool mirror_settle_bitmaps(Co *co, MirrorJob *m, Error **errp)
 {
     Transaction *tran = tran_new();
     bool ok;
 
     graph_drain(co, tran, m->filter);
-    ok = mirror_carry(co, m, tran, errp);
+    ok = mirror_bitmap_succeed(co, tran, &m->bitmap, errp) &&
+         (!m->stay || mirror_carry(co, m, tran, errp));
     tran_finalize(co, tran, ok);
     co_move(co, loop_main());
     return ok;
@@ -433,10 +444,8 @@ static bool mirror_only_carry(Co *co, MirrorJob *m, Error **errp)
 
 static bool mirror_end(Co *co, MirrorJob *m, Error **errp)
 {
-    if (m->pivot) {
-        return mirror_take_over(co, m, errp);
-    }
-    return !m->stay || mirror_only_carry(co, m, errp);
+    return m->pivot ? mirror_take_over(co, m, errp)
+                    : mirror_settle_bitmaps(co, m, errp);
 }
 
 static int mirror_prepare(Co *co, Job *job)
@@ -446,8 +455,10 @@ static int mirror_prepare(Co *co, Job *job)
     int ret = mirror_copy_rest(co, m);
 
     co_move(co, loop_main());
+    m->copied = ret == 0;
     mirror_let_go(co, m);
     if (ret == 0 && !mirror_end(co, m, &job->err)) {
+        mirror_bitmap_fail(co, &m->bitmap, NULL, false);
         ret = -EPERM;
     }
     drain_section_end(s);
@@ -459,6 +470,7 @@ static void mirror_clean_up(Co *co, Job *job)
     MirrorJob *m = mirror(job);
 
     mirror_let_go(co, m);
+    mirror_bitmap_release(co, &m->bitmap);
     if (m->filter) {
         job_filter_drop(co, m->filter);
         m->filter = NULL;
@@ -560,16 +572,20 @@ static bool mirror_make_copy(Co *co, MirrorJob *m, const MirrorOptions *opts,
     return m->copy;
 }
 
-static bool mirror_set_up(Co *co, MirrorJob *m, const MirrorOptions *opts,
+static bool mirror_use_bitmap(Co *co, MirrorJob *m, Error **errp)
+{
+    bool ok;
+
+    co_move(co, m->filter->loop);
+    ok = mirror_bitmap_begin(co, &m->bitmap, m->sync, m->copy, errp);
+    job_progress_grow(&m->common, copy_bytes_todo(m->copy));
+    co_move(co, loop_main());
+    return ok;
+}
+
+static bool mirror_put_in(Co *co, MirrorJob *m, const MirrorOptions *opts,
                           Error **errp)
 {
-    if (opts->common.speed && !job_user_set_speed(&m->common, opts->common.speed, errp)) {
-        return false;
-    }
-    if (m->carry &&
-        !bitmap_carry_possible(co, m->source, m->base, m->target, errp)) {
-        return false;
-    }
     m->filter = job_filter_insert(co, &mirror_top_driver,
                                   opts->common.filter_node_name, m->source,
                                   m->target, mirror_init_top, m, errp);
@@ -579,6 +595,28 @@ static bool mirror_set_up(Co *co, MirrorJob *m, const MirrorOptions *opts,
     m->root = copy_job_guard(co, &m->common, m->filter, PERM_CONSISTENT_READ,
                              PERM_ALL & ~PERM_RESIZE, errp);
     return m->root && mirror_make_copy(co, m, opts, errp);
+}
+
+static bool mirror_set_up(Co *co, MirrorJob *m, const MirrorOptions *opts,
+                          Error **errp)
+{
+    DrainSection *s;
+    bool ok;
+
+    if (opts->common.speed &&
+        !job_user_set_speed(&m->common, opts->common.speed, errp)) {
+        return false;
+    }
+    if (m->carry &&
+        !bitmap_carry_possible(co, m->source, m->base, m->target, errp)) {
+        return false;
+    }
+    /* Nobody writes between what the bitmap says and what the filter sees. */
+    s = drain_section_begin(co, m->source);
+    co_move(co, loop_main());
+    ok = mirror_put_in(co, m, opts, errp) && mirror_use_bitmap(co, m, errp);
+    drain_section_end(s);
+    return ok;
 }
 
 static void mirror_block_nodes(MirrorJob *m)
@@ -610,6 +648,7 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
         return NULL;
     }
     m->sync = opts->sync;
+    m->bitmap = opts->bitmap;
     m->on_source_error = opts->common.on_error;
     m->on_target_error = opts->on_target_error;
     m->copy_mode = opts->copy_mode;
@@ -626,6 +665,7 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
     m->base = base;
     m->target = target;
     if (!mirror_set_up(co, m, opts, errp)) {
+        m->bitmap.bm = NULL;
         mirror_clean_up(co, &m->common);
         job_early_fail(co, &m->common);
         return NULL;
@@ -637,7 +677,8 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
 Job *mirror_job_create(Co *co, const MirrorOptions *opts, Node *source,
                        Node *target, Error **errp)
 {
-    Node *base = opts->sync == MIRROR_SYNC_MODE_FULL
+    Node *base = opts->sync == MIRROR_SYNC_MODE_FULL ||
+                 bitmap_sync_copies(opts->sync)
                  ? NULL : node_backing_chain_next(source);
 
     return mirror_create(co, &mirror_driver, opts, source, base, target,

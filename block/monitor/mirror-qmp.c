@@ -46,12 +46,12 @@ static bool check_replaces(Node *source, const char *name, Error **errp)
     return true;
 }
 
-static bool check_sync(MirrorSyncMode sync, Error **errp)
+/* QEMU's mirrors know of no bitmaps. */
+static bool check_sync(const BlockdevMirror *arg, Error **errp)
 {
-    if (sync == MIRROR_SYNC_MODE_INCREMENTAL ||
-        sync == MIRROR_SYNC_MODE_BITMAP) {
+    if (bitmap_sync_copies(arg->sync) && !arg->bitmap) {
         error_setg(errp, "Sync mode '%s' not supported",
-                   MirrorSyncMode_str(sync));
+                   MirrorSyncMode_str(arg->sync));
         return false;
     }
     return true;
@@ -66,7 +66,7 @@ static bool check_arguments(const BlockdevMirror *arg, Node *source,
     }
     if (!node_check_busy(source, errp) || !node_check_busy(target, errp) ||
         (arg->replaces && !check_replaces(source, arg->replaces, errp)) ||
-        !check_sync(arg->sync, errp)) {
+        !check_sync(arg, errp)) {
         return false;
     }
     if (arg->has_buf_size && arg->buf_size < 0) {
@@ -127,6 +127,10 @@ bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
         return false;
     }
     opts = options_of(arg, source);
+    if (!bitmap_sync_choose(&opts.bitmap, source, arg->bitmap, arg->sync,
+                            arg->has_bitmap_mode, arg->bitmap_mode, errp)) {
+        return false;
+    }
     job = mirror_job_create(co, &opts, source, target, errp);
     return job_start_owned(job, owner);
 }

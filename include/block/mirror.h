@@ -8,13 +8,15 @@
 #ifndef BLOCK_MIRROR_H
 #define BLOCK_MIRROR_H
 
+#include "block/bitmap-sync.h"
 #include "block/chain-job.h"
 
 typedef struct MirrorOptions {
     ChainJobOptions common;         /* on_error: of the source; new_name: of
                                      * the target when it has taken over */
     BlockdevOnError on_target_error;
-    MirrorSyncMode sync;            /* full, top, none */
+    MirrorSyncMode sync;
+    BitmapSync bitmap;              /* with sync incremental and bitmap */
     int64_t granularity;            /* bytes; 0: by the target */
     int64_t buf_size;               /* bytes in flight; 0: the default */
     bool no_unmap;
