@@ -262,9 +262,14 @@ bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
     if (!may_resize(co, node, length, prealloc, errp)) {
         return false;
     }
+    if (length > old && (s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA)) {
+        /* What the data file has there already is the guest's. */
+        prealloc = MAX(prealloc, PREALLOC_MODE_METADATA);
+    }
     ok = length < old ? shrink(co, node, old, length, prealloc, errp) :
          grow(co, node, old, length, prealloc, errp);
-    if (ok && s->external_data && (exact || s->data->child->length < length)) {
+    if (ok && s->external_data && (prealloc == PREALLOC_MODE_OFF ||
+                                   s->data->child->length < length)) {
         ok = io_resize(co, s->data, length, exact, PREALLOC_MODE_OFF, 0, errp);
     }
     if (!ok) {
