@@ -187,6 +187,9 @@ static bool open_data_file(Co *co, Node *node, OpenFlags flags, Error **errp)
         error_setg(errp, "'data-file' is required for this image");
         return false;
     }
+    if (!ref && (flags & OPEN_NO_IO)) {
+        return true;            /* it may be missing */
+    }
     s->data = ref ? open_child(co, node, "data-file", ROLE_DATA, ref, errp) :
               open_named_data_file(co, node, errp);
     return s->data;
