@@ -20,6 +20,7 @@
 #include "block/drivers.h"
 #include "block/io.h"
 #include "block/open.h"
+#include "util/bytes.h"
 
 #define LOG_MAGIC UINT64_C(0x6a736677736872)
 #define LOG_VERSION 1
@@ -43,32 +44,17 @@ typedef struct LogState {
     CoMutex lock;
 } LogState;
 
-static void put_le64(uint8_t *p, uint64_t v)
-{
-    v = GUINT64_TO_LE(v);
-    memcpy(p, &v, sizeof(v));
-}
-
-static uint64_t get_le64(const uint8_t *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return GUINT64_FROM_LE(v);
-}
-
 /* ---- writing it down; with the lock ---- */
 
 static int log_super(Co *co, LogState *s)
 {
-    uint32_t sector = GUINT32_TO_LE((uint32_t)s->sector);
     int ret;
 
     memset(s->buf, 0, s->sector);
-    put_le64(s->buf, LOG_MAGIC);
-    put_le64(s->buf + 8, LOG_VERSION);
-    put_le64(s->buf + 16, s->entries);
-    memcpy(s->buf + 24, &sector, sizeof(sector));
+    stq_le_p(s->buf, LOG_MAGIC);
+    stq_le_p(s->buf + 8, LOG_VERSION);
+    stq_le_p(s->buf + 16, s->entries);
+    stl_le_p(s->buf + 24, s->sector);
     ret = io_pwrite(co, s->log, 0, s->sector, s->buf, 0);
     if (ret == 0) {
         s->told = s->entries;
@@ -81,9 +67,9 @@ static int log_entry(Co *co, LogState *s, int64_t off, int64_t len,
                      LogFlags flags)
 {
     memset(s->buf, 0, s->sector);
-    put_le64(s->buf, off / s->sector);
-    put_le64(s->buf + 8, len / s->sector);
-    put_le64(s->buf + 16, flags);
+    stq_le_p(s->buf, off / s->sector);
+    stq_le_p(s->buf + 8, len / s->sector);
+    stq_le_p(s->buf + 16, flags);
     return io_pwrite(co, s->log, s->end, s->sector, s->buf, 0);
 }
 
@@ -208,9 +194,9 @@ static bool find_end(Co *co, LogState *s, uint64_t left, Error **errp)
             error_setg_errno(errp, -ret, "Could not read log entry");
             return false;
         }
-        sectors = get_le64(entry + 8);
+        sectors = ldq_le_p(entry + 8);
         s->end += s->sector;
-        if (!(get_le64(entry + 16) & LOG_DISCARD)) {
+        if (!(ldq_le_p(entry + 16) & LOG_DISCARD)) {
             if (sectors > (uint64_t)(BLOCK_MAX_LENGTH - s->end) / s->sector) {
                 error_setg(errp, "Invalid log entry");
                 return false;
@@ -224,28 +210,26 @@ static bool find_end(Co *co, LogState *s, uint64_t left, Error **errp)
 static bool go_on(Co *co, LogState *s, Error **errp)
 {
     uint8_t super[LOG_SUPER_BYTES];
-    uint32_t sector;
     int ret = io_pread(co, s->log, 0, sizeof(super), super, 0);
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not read log superblock");
         return false;
     }
-    if (get_le64(super) != LOG_MAGIC) {
+    if (ldq_le_p(super) != LOG_MAGIC) {
         error_setg(errp, "Invalid log superblock magic");
         return false;
     }
-    if (get_le64(super + 8) != LOG_VERSION) {
+    if (ldq_le_p(super + 8) != LOG_VERSION) {
         error_setg(errp, "Unsupported log version %" PRIu64,
-                   get_le64(super + 8));
+                   ldq_le_p(super + 8));
         return false;
     }
-    memcpy(&sector, super + 24, sizeof(sector));
-    s->sector = GUINT32_FROM_LE(sector);
+    s->sector = ldl_le_p(super + 24);
     if (!check_sector(s->sector, errp)) {
         return false;
     }
-    s->entries = s->told = get_le64(super + 16);
+    s->entries = s->told = ldq_le_p(super + 16);
     s->end = s->sector;
     return find_end(co, s, s->entries, errp);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * Big-endian fields of disk formats and wires, sizes as people write them, and
- * aligned memory. ld*_be_p and st*_be_p access unaligned memory.
+ * Fields of disk formats and wires, sizes as people write them, and aligned
+ * memory. ld*_p and st*_p access unaligned memory, big-endian (be) or
+ * little-endian (le).
  */
 #ifndef UTIL_BYTES_H
 #define UTIL_BYTES_H
@@ -45,6 +46,32 @@ static inline void stl_be_p(void *p, uint32_t v)
 static inline void stq_be_p(void *p, uint64_t v)
 {
     v = GUINT64_TO_BE(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline uint32_t ldl_le_p(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return GUINT32_FROM_LE(v);
+}
+
+static inline uint64_t ldq_le_p(const void *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return GUINT64_FROM_LE(v);
+}
+
+static inline void stl_le_p(void *p, uint32_t v)
+{
+    v = GUINT32_TO_LE(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void stq_le_p(void *p, uint64_t v)
+{
+    v = GUINT64_TO_LE(v);
     memcpy(p, &v, sizeof(v));
 }
 

@@ -35,6 +35,7 @@
 
 #include "block/dirty-bitmap.h"
 #include "block/open.h"
+#include "util/bytes.h"
 
 #define SECTOR 512
 #define SLACK (4 * MiB)
@@ -107,14 +108,6 @@ static bool is_dirty(const Test *t)
     return t->disk[7] >= 3 && (t->disk[79] & 1);
 }
 
-static uint64_t get_le64(const uint8_t *p)
-{
-    uint64_t v;
-
-    memcpy(&v, p, sizeof(v));
-    return GUINT64_FROM_LE(v);
-}
-
 /* All whole entries, also those that the super block does not count yet. */
 static void read_log(Test *t)
 {
@@ -126,9 +119,9 @@ static void read_log(Test *t)
     }
     p = (uint8_t *)t->log_data;
     while (at + SECTOR <= t->log_len) {
-        Entry e = { .off = get_le64(p + at) * SECTOR,
-                    .len = get_le64(p + at + 8) * SECTOR,
-                    .flags = get_le64(p + at + 16) };
+        Entry e = { .off = ldq_le_p(p + at) * SECTOR,
+                    .len = ldq_le_p(p + at + 8) * SECTOR,
+                    .flags = ldq_le_p(p + at + 16) };
 
         at += SECTOR;
         if (!(e.flags & (LOG_DISCARD | LOG_FLUSH))) {
