@@ -57,32 +57,35 @@ static int64_t coverage_seen(const NbdCoverage *c, const Bitset *seen,
     return bytes;
 }
 
-/* Bytes in [off, end) that are dirty and not in @seen; adds all that are dirty to
- * *@dirty. */
+/* Of the bytes in [off, end) that are dirty, those not in @seen; *@covered (may be
+ * NULL): those that are. */
 static int64_t coverage_left(Co *co, const NbdCoverage *c, guint bitmap,
                              const Bitset *seen, int64_t off, int64_t end,
-                             int64_t *dirty)
+                             int64_t *covered)
 {
     DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, bitmap);
     const Bitset *bits = bitmap_bits(co, bm, NULL);
     int shift = bm->granularity_shift;
     int64_t bit = off >> shift;
     int64_t last = DIV_ROUND_UP(end, INT64_C(1) << shift);
-    int64_t first, n, left = 0;
+    int64_t first, n, dirty = 0, known = 0;
 
     if (!bits) {            /* it can't be loaded: who knows */
-        *dirty += end - off;
-        return end - off - coverage_seen(c, seen, off, end);
+        dirty = end - off;
+        known = coverage_seen(c, seen, off, end);
     }
-    while (bitset_next_run(bits, bit, last, INT64_MAX, &first, &n)) {
+    while (bits && bitset_next_run(bits, bit, last, INT64_MAX, &first, &n)) {
         int64_t a = MAX(first << shift, off);
         int64_t b = MIN((first + n) << shift, end);
 
-        *dirty += b - a;
-        left += b - a - coverage_seen(c, seen, a, b);
+        dirty += b - a;
+        known += coverage_seen(c, seen, a, b);
         bit = first + n;
     }
-    return left;
+    if (covered) {
+        *covered = known;
+    }
+    return dirty - known;
 }
 
 /* ---- life ---- */
@@ -151,33 +154,50 @@ static void coverage_make_room(NbdCoverage *c)
     }
 }
 
+static NbdCoverageClient *coverage_client_find(const NbdCoverage *c,
+                                               const char *name)
+{
+    for (guint i = 0; i < c->clients->len; i++) {
+        NbdCoverageClient *client = g_ptr_array_index(c->clients, i);
+
+        if (strcmp(client->name, name) == 0) {
+            return client;
+        }
+    }
+    return NULL;
+}
+
+static NbdCoverageClient *coverage_client_new(Co *co, NbdCoverage *c,
+                                              const char *name)
+{
+    NbdCoverageClient *client = g_malloc0(
+        sizeof(*client) + c->bitmaps->len * sizeof(CoveredBitmap));
+
+    client->name = g_strdup(name);
+    client->seen = coverage_set_new(c);
+    for (guint i = 0; i < c->bitmaps->len; i++) {
+        client->bitmaps[i].left = coverage_left(co, c, i, client->seen, 0,
+                                                c->length, NULL);
+    }
+    coverage_make_room(c);
+    g_ptr_array_add(c->clients, client);
+    return client;
+}
+
 /* The client at the other end of @conn, known from its first read on. */
 static NbdCoverageClient *coverage_client(Co *co, NbdCoverage *c,
                                           NbdConn *conn)
 {
-    NbdCoverageClient *client = conn->reads;
+    NbdCoverageClient *client;
 
-    for (guint i = 0; !client && i < c->clients->len; i++) {
-        NbdCoverageClient *known = g_ptr_array_index(c->clients, i);
-
-        if (strcmp(known->name, conn->client) == 0) {
-            client = known;
-        }
+    if (conn->reads) {
+        return conn->reads;
     }
+    client = coverage_client_find(c, conn->client);
     if (!client) {
-        coverage_make_room(c);
-        client = g_malloc0(sizeof(*client) +
-                           c->bitmaps->len * sizeof(CoveredBitmap));
-        client->name = g_strdup(conn->client);
-        client->seen = coverage_set_new(c);
-        for (guint i = 0; i < c->bitmaps->len; i++) {
-            int64_t dirty = 0;
-            client->bitmaps[i].left = coverage_left(co, c, i, client->seen, 0,
-                                                    c->length, &dirty);
-        }
-        g_ptr_array_add(c->clients, client);
+        client = coverage_client_new(co, c, conn->client);
     }
-    if (!conn->reads) {
+    if (!conn->reads) {     /* another request of it may have been quicker */
         conn->reads = client;
         client->conns++;
     }
@@ -213,9 +233,8 @@ static void coverage_tell(Co *co, NbdExport *exp, NbdCoverageClient *client,
     CoveredBitmap *b = &client->bitmaps[bitmap];
     DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, bitmap);
     CoverageNews *news;
-    int64_t dirty = 0;
 
-    b->left = coverage_left(co, c, bitmap, client->seen, 0, c->length, &dirty);
+    b->left = coverage_left(co, c, bitmap, client->seen, 0, c->length, NULL);
     if (b->left) {
         return;
     }
@@ -236,7 +255,6 @@ void nbd_coverage_note(Co *co, NbdConn *conn, int64_t off, int64_t len)
     int64_t end = MIN(off + len, c->length);
     int64_t first = DIV_ROUND_UP(off, unit);
     int64_t last = end == c->length ? DIV_ROUND_UP(end, unit) : end / unit;
-    int64_t dirty = 0;
 
     if (first >= last || bitset_count_range(client->seen, first,
                                             last - first) == last - first) {
@@ -246,7 +264,7 @@ void nbd_coverage_note(Co *co, NbdConn *conn, int64_t off, int64_t len)
     end = MIN(last * unit, c->length);
     for (guint i = 0; i < c->bitmaps->len; i++) {
         client->bitmaps[i].left -= coverage_left(co, c, i, client->seen, off,
-                                                 end, &dirty);
+                                                 end, NULL);
     }
     bitset_set(client->seen, first, last - first);
     bitset_set(c->seen, first, last - first);
@@ -267,13 +285,11 @@ static NbdClientCoverageList *coverage_of_clients(Co *co, const NbdCoverage *c,
     for (guint i = 0; i < c->clients->len; i++) {
         const NbdCoverageClient *client = g_ptr_array_index(c->clients, i);
         NbdClientCoverage *info = g_new0(NbdClientCoverage, 1);
-        int64_t left, dirty = 0;
 
-        left = coverage_left(co, c, bitmap, client->seen, 0, c->length,
-                             &dirty);
+        coverage_left(co, c, bitmap, client->seen, 0, c->length,
+                      &info->covered);
         info->client = g_strdup(client->name);
         info->connections = client->conns;
-        info->covered = dirty - left;
         QAPI_LIST_APPEND(tail, info);
     }
     return list;
@@ -286,12 +302,11 @@ NbdCoverageInfoList *nbd_coverage_query(Co *co, NbdCoverage *c)
     for (guint i = 0; i < c->bitmaps->len; i++) {
         DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, i);
         NbdCoverageInfo *info = g_new0(NbdCoverageInfo, 1);
-        int64_t left, dirty = 0;
 
-        left = coverage_left(co, c, i, c->seen, 0, c->length, &dirty);
+        info->dirty = coverage_left(co, c, i, c->seen, 0, c->length,
+                                    &info->covered);
+        info->dirty += info->covered;
         info->bitmap = g_strdup(bm->name);
-        info->dirty = dirty;
-        info->covered = dirty - left;
         info->clients = coverage_of_clients(co, c, i);
         QAPI_LIST_APPEND(tail, info);
     }
