@@ -60,6 +60,7 @@ static const TransactionOps switch_ops = {
 static bool switch_node(Co *co, Node *node, bool inactive, Error **errp)
 {
     Transaction *tran = tran_new();
+    bool ok;
 
     graph_drain(co, tran, node);
     node->inactive = inactive;
@@ -72,9 +73,9 @@ static bool switch_node(Co *co, Node *node, bool inactive, Error **errp)
                             inactive ? PERM_ALL : e->root->share);
         }
     }
-    inactive = tran_finalize(co, tran, graph_check_one(tran, node, errp));
+    ok = tran_finalize(co, tran, graph_check_one(tran, node, errp));
     co_move(co, loop_main());
-    return inactive;
+    return ok;
 }
 
 /* ---- there ---- */

@@ -15,7 +15,7 @@ bool chain_check_root(const Node *node, Error **errp);
  * Filters on the way belong to the overlay's edge. */
 Node *chain_overlay(Node *top, Node *node);
 /* The nodes whose backing file @node is, filters between looked through. An array
- * of Node. */
+ * of Node, which the caller frees. */
 GPtrArray *chain_overlays(const Node *node);
 /*
  * Bytes that are allocated in the layers from @top down to above @base (*@down:
