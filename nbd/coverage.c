@@ -167,9 +167,11 @@ static NbdCoverageClient *coverage_client_find(const NbdCoverage *c,
     return NULL;
 }
 
+/* Suspends while the bitmaps are loaded: others may have made it meanwhile. */
 static NbdCoverageClient *coverage_client_new(Co *co, NbdCoverage *c,
                                               const char *name)
 {
+    NbdCoverageClient *known;
     NbdCoverageClient *client = g_malloc0(
         sizeof(*client) + c->bitmaps->len * sizeof(CoveredBitmap));
 
@@ -178,6 +180,11 @@ static NbdCoverageClient *coverage_client_new(Co *co, NbdCoverage *c,
     for (guint i = 0; i < c->bitmaps->len; i++) {
         client->bitmaps[i].left = coverage_left(co, c, i, client->seen, 0,
                                                 c->length, NULL);
+    }
+    known = coverage_client_find(c, name);
+    if (known) {
+        coverage_client_free(client);
+        return known;
     }
     coverage_make_room(c);
     g_ptr_array_add(c->clients, client);
@@ -197,7 +204,7 @@ static NbdCoverageClient *coverage_client(Co *co, NbdCoverage *c,
     if (!client) {
         client = coverage_client_new(co, c, conn->client);
     }
-    if (!conn->reads) {     /* another request of it may have been quicker */
+    if (!conn->reads) {     /* so may another request of it */
         conn->reads = client;
         client->conns++;
     }
