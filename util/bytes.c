@@ -78,7 +78,7 @@ int size_parse(const char *str, char default_suffix, const char **end,
                uint64_t *ret)
 {
     const char *p = str, *after;
-    uint64_t whole = 0, value;
+    uint64_t whole = 0, value = 0;
     double fraction;
     int shift, r;
     bool hex;
