@@ -126,9 +126,17 @@ int sock_local_port(int fd)
 
 /* ---- Unix ---- */
 
-static bool unix_fill(const SockAddr *addr, const char *path,
-                      struct sockaddr_un *un, socklen_t *len, Error **errp)
+/* A path of all 108 bytes has no NUL: who takes it for a string, as valgrind
+ * does, finds one behind it. */
+typedef struct UnixAddr {
+    struct sockaddr_un un;
+    char end;
+} UnixAddr;
+
+static bool unix_fill(const SockAddr *addr, const char *path, UnixAddr *ret,
+                      socklen_t *len, Error **errp)
 {
+    struct sockaddr_un *un = &ret->un;
     size_t n = strlen(path);
     size_t max = sizeof(un->sun_path) - (addr->abstract ? 1 : 0);
 
@@ -137,7 +145,7 @@ static bool unix_fill(const SockAddr *addr, const char *path,
         error_append_hint(errp, "Path must be less than %zu bytes\n", max);
         return false;
     }
-    memset(un, 0, sizeof(*un));
+    memset(ret, 0, sizeof(*ret));
     un->sun_family = AF_UNIX;
     *len = sizeof(*un);
     if (addr->abstract) {
@@ -185,7 +193,7 @@ static int unix_listen(const SockAddr *addr, int backlog, Error **errp)
 {
     g_autofree char *path = NULL;
     autofd int fd = -1;
-    struct sockaddr_un un;
+    UnixAddr un;
     socklen_t len;
 
     path = *addr->path || addr->abstract ? g_strdup(addr->path)
@@ -215,7 +223,7 @@ static int unix_listen(const SockAddr *addr, int backlog, Error **errp)
 static int unix_connect(Co *co, const SockAddr *addr, Error **errp)
 {
     autofd int fd = -1;
-    struct sockaddr_un un;
+    UnixAddr un;
     socklen_t len;
     int ret;
 
