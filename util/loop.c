@@ -35,12 +35,6 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
-#ifdef CONFIG_VALGRIND
-#include <valgrind/valgrind.h>
-#else
-#define RUNNING_ON_VALGRIND 0
-#endif
-
 #define LOOP_BUDGET 256
 
 static LoopPost loop_asleep;
@@ -88,8 +82,7 @@ static bool loop_choose_engine(Loop *loop, Error **errp)
         return false;
     }
 #ifdef CONFIG_IO_URING
-    /* valgrind holds up all other threads while one waits in the ring. */
-    if (force ? g_str_equal(force, "io_uring") : !RUNNING_ON_VALGRIND) {
+    if (!force || g_str_equal(force, "io_uring")) {
         loop->engine = &loop_uring;
         if (loop->engine->init(loop, force ? errp : NULL)) {
             return true;
