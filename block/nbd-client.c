@@ -163,7 +163,7 @@ static void nbd_client_attempt_run(Co *co, void *opaque)
             nbd_client_returned(a->client, nbd, &info);
             break;
         }
-        nbd_close(nbd);
+        nbd_connect_close(nbd);
         if (a->client) {
             co_sleep_ns(co, &a->sleep, pause);
             pause = MIN(pause * 2, RETRY_LAST_NS);
@@ -201,7 +201,7 @@ static void nbd_client_bury(Co *co, NbdClient *c)
         co_queue_wait(co, &c->pump_ends);
     }
     if (c->nbd && !nbd_client_alive(c)) {
-        nbd_close(g_steal_pointer(&c->nbd));
+        nbd_connect_close(g_steal_pointer(&c->nbd));
         c->lost_at = clock_ns();
     }
 }
@@ -342,7 +342,7 @@ void nbd_client_close(NbdClient *c)
         if (nbd_client_alive(c)) {
             nbd_aio_disconnect(c->nbd, 0);
         }
-        nbd_close(c->nbd);
+        nbd_connect_close(c->nbd);
     }
     nbd_target_clear(&c->target);
     g_ptr_array_free(c->sleepers, true);

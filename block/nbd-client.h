@@ -48,6 +48,8 @@ typedef struct NbdInfo {
  */
 struct nbd_handle *nbd_connect_once(Co *co, const NbdTarget *t, NbdInfo *info,
                                     Error **errp);
+/* Frees the handle, and the tunnel below it; NULL ok. */
+void nbd_connect_close(struct nbd_handle *nbd);
 /* Waits until the handle's socket allows what it wants to do, and lets it. 0,
  * or -errno if it could not wait (-ECANCELED after co_io_cancel). */
 int nbd_connect_pump(Co *co, struct nbd_handle *nbd);

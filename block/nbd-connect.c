@@ -172,21 +172,25 @@ struct nbd_handle *nbd_connect_once(Co *co, const NbdTarget *t, NbdInfo *info,
     SockAddr addr = sock_addr_from_qapi(t->addr);
     g_autofree char *said = NULL;
     struct nbd_handle *nbd;
+    NbdTunnel *tunnel = NULL;
     Error *err = NULL;
-    int fd = sock_connect(co, &addr, errp);
+    int fd = nbd_lib_load(errp) ? sock_connect(co, &addr, errp) : -1;
 
     if (fd >= 0 && t->tls) {
-        fd = nbd_tls_start(co, fd, t->tls, t->hostname, errp);
+        tunnel = nbd_tls_start(co, fd, t->tls, t->hostname, &fd, errp);
     }
-    if (fd < 0) {
-        return NULL;
-    }
-    if (!nbd_lib_load(errp)) {
-        close(fd);
+    if (fd < 0 || (t->tls && !tunnel)) {
         return NULL;
     }
     nbd = nbd_create();
-    if (!nbd || !nbd_connect_configure(nbd, t, &said)) {
+    if (!nbd) {
+        error_setg(errp, "%s", nbd_get_error());
+        close(fd);
+        nbd_tls_end(tunnel);
+        return NULL;
+    }
+    nbd_set_private_data(nbd, (uintptr_t)tunnel);
+    if (!nbd_connect_configure(nbd, t, &said)) {
         error_setg(errp, "%s", nbd_get_error());
         close(fd);
     } else if (!nbd_connect_handshake(co, nbd, fd, &err)) {
@@ -203,6 +207,17 @@ struct nbd_handle *nbd_connect_once(Co *co, const NbdTarget *t, NbdInfo *info,
             return nbd;
         }
     }
-    nbd_close(nbd);
+    nbd_connect_close(nbd);
     return NULL;
+}
+
+void nbd_connect_close(struct nbd_handle *nbd)
+{
+    NbdTunnel *tunnel;
+
+    if (nbd) {
+        tunnel = (NbdTunnel *)nbd_get_private_data(nbd);
+        nbd_close(nbd);
+        nbd_tls_end(tunnel);
+    }
 }

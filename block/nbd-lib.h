@@ -22,10 +22,11 @@
     X(nbd_can_meta_context) X(nbd_can_multi_conn) X(nbd_can_trim) \
     X(nbd_can_zero) X(nbd_clear_debug_callback) X(nbd_close) \
     X(nbd_connect_socket) X(nbd_create) X(nbd_get_block_size) \
-    X(nbd_get_errno) X(nbd_get_error) X(nbd_get_size) X(nbd_is_read_only) \
+    X(nbd_get_errno) X(nbd_get_error) X(nbd_get_private_data) X(nbd_get_size) X(nbd_is_read_only) \
     X(nbd_is_rotational) X(nbd_opt_abort) X(nbd_opt_info) X(nbd_opt_list) \
     X(nbd_opt_list_meta_context) X(nbd_set_debug) X(nbd_set_debug_callback) \
-    X(nbd_set_export_name) X(nbd_set_full_info) X(nbd_set_opt_mode)
+    X(nbd_set_export_name) X(nbd_set_full_info) X(nbd_set_opt_mode) \
+    X(nbd_set_private_data)
 
 extern struct NbdLib {
     NBD_LIB(LAZY_SLOT)
@@ -68,6 +69,7 @@ bool nbd_lib_load(Error **errp);
 #define nbd_get_block_size nbd_lib.nbd_get_block_size
 #define nbd_get_errno nbd_lib.nbd_get_errno
 #define nbd_get_error nbd_lib.nbd_get_error
+#define nbd_get_private_data nbd_lib.nbd_get_private_data
 #define nbd_get_size nbd_lib.nbd_get_size
 #define nbd_is_read_only nbd_lib.nbd_is_read_only
 #define nbd_is_rotational nbd_lib.nbd_is_rotational
@@ -80,5 +82,6 @@ bool nbd_lib_load(Error **errp);
 #define nbd_set_export_name nbd_lib.nbd_set_export_name
 #define nbd_set_full_info nbd_lib.nbd_set_full_info
 #define nbd_set_opt_mode nbd_lib.nbd_set_opt_mode
+#define nbd_set_private_data nbd_lib.nbd_set_private_data
 
 #endif

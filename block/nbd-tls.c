@@ -3,13 +3,15 @@
 /*
  * TLS of the driver "nbd". libnbd does not know our credentials; so the server is
  * greeted and asked for TLS here, and libnbd gets one end of a pair of sockets
- * behind which two coroutines on the main loop carry bytes to and fro:
+ * behind which two coroutines carry bytes to and fro:
  *
- *     libnbd -- plain -- Tunnel -- TLS -- server
+ *     libnbd -- plain -- NbdTunnel -- TLS -- server
  *
- * libnbd is shown the greeting once more, and its answer, which the server has
- * had from us, is swallowed. A tunnel ends when either side hangs up; it belongs
- * to nobody.
+ * They have a thread of their own: ciphers take time, and no loop that is busy
+ * with other things shall keep them waiting. libnbd is shown the greeting once
+ * more, and its answer, which the server has had from us, is swallowed. The
+ * coroutines end when either side hangs up; their owner then takes the thread
+ * and the channels away.
  */
 #include "util/osdep.h"
 
@@ -18,6 +20,8 @@
 #include "util/bytes.h"
 #include "util/loop.h"
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #define GREETING_SIZE 18
@@ -26,6 +30,7 @@
 #define ANSWER_SIZE 4
 #define TUNNEL_BUF (256 * 1024)
 #define REPLY_MAX 4096
+#define LAST_WORDS_MS 20        /* that a server has time to take */
 
 /* ---- asking for TLS ---- */
 
@@ -105,20 +110,22 @@ static bool nbd_tls_take_reply(Co *co, Channel *ch, Error **errp)
 
 /* ---- the tunnel ---- */
 
-typedef struct Tunnel {
+struct NbdTunnel {
+    LoopThread *thread;
     Channel *tls, *plain;
     uint8_t greeting[GREETING_SIZE];
-    int running;
-} Tunnel;
+    int running;                /* coroutines; on the thread's loop */
+    int ended;                  /* an eventfd: none is left */
+};
 
-static void nbd_tls_end(Tunnel *t)
+static void nbd_tls_hang_up(NbdTunnel *t)
 {
+    uint64_t one = 1;
+
     channel_shutdown(t->tls);
     channel_shutdown(t->plain);
-    if (--t->running == 0) {
-        channel_free(t->tls);
-        channel_free(t->plain);
-        g_free(t);
+    if (--t->running == 0 && write(t->ended, &one, sizeof(one)) < 0) {
+        abort();                /* an empty eventfd takes it */
     }
 }
 
@@ -137,26 +144,26 @@ static void nbd_tls_carry(Co *co, Channel *from, Channel *to)
 
 static void nbd_tls_up(Co *co, void *opaque)
 {
-    Tunnel *t = opaque;
+    NbdTunnel *t = opaque;
     uint8_t answer[ANSWER_SIZE];
 
     if (channel_read_all(co, t->plain, answer, sizeof(answer)) == 1) {
         nbd_tls_carry(co, t->plain, t->tls);
     }
-    nbd_tls_end(t);
+    nbd_tls_hang_up(t);
 }
 
 static void nbd_tls_down(Co *co, void *opaque)
 {
-    Tunnel *t = opaque;
+    NbdTunnel *t = opaque;
 
     if (channel_write_all(co, t->plain, t->greeting, GREETING_SIZE) == 0) {
         nbd_tls_carry(co, t->tls, t->plain);
     }
-    nbd_tls_end(t);
+    nbd_tls_hang_up(t);
 }
 
-static bool nbd_tls_handshake(Co *co, Tunnel *t, TlsCreds *creds,
+static bool nbd_tls_handshake(Co *co, NbdTunnel *t, TlsCreds *creds,
                               const char *hostname, Error **errp)
 {
     return nbd_tls_greet(co, t->tls, t->greeting, errp) &&
@@ -164,28 +171,73 @@ static bool nbd_tls_handshake(Co *co, Tunnel *t, TlsCreds *creds,
            channel_start_tls(co, t->tls, creds, hostname, errp);
 }
 
-int nbd_tls_start(Co *co, int fd, TlsCreds *creds, const char *hostname,
-                  Error **errp)
+static void nbd_tls_free(NbdTunnel *t)
 {
-    Tunnel *t = g_new0(Tunnel, 1);
+    loop_thread_free(t->thread);
+    channel_free(t->tls);
+    channel_free(t->plain);
+    if (t->ended >= 0) {
+        close(t->ended);
+    }
+    g_free(t);
+}
+
+/* What the coroutines need. *@plain is the other end. */
+static bool nbd_tls_equip(NbdTunnel *t, int *plain, Error **errp)
+{
     int pair[2];
 
-    t->tls = channel_new_fd(fd);
-    if (!nbd_tls_handshake(co, t, creds, hostname, errp)) {
-        channel_free(t->tls);
-        g_free(t);
-        return -1;
-    }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+    t->ended = eventfd(0, EFD_CLOEXEC);
+    if (t->ended < 0 ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
                    pair) < 0) {
         error_setg_errno(errp, errno, "Failed to create sockets");
-        channel_free(t->tls);
-        g_free(t);
-        return -1;
+        return false;
     }
     t->plain = channel_new_fd(pair[0]);
+    t->thread = loop_thread_new("nbd-tls", errp);
+    if (!t->thread) {
+        close(pair[1]);
+        return false;
+    }
+    *plain = pair[1];
+    return true;
+}
+
+NbdTunnel *nbd_tls_start(Co *co, int fd, TlsCreds *creds, const char *hostname,
+                         int *plain, Error **errp)
+{
+    NbdTunnel *t = g_new0(NbdTunnel, 1);
+    Loop *loop;
+
+    t->ended = -1;
+    t->tls = channel_new_fd(fd);
+    if (!nbd_tls_handshake(co, t, creds, hostname, errp) ||
+        !nbd_tls_equip(t, plain, errp)) {
+        nbd_tls_free(t);
+        return NULL;
+    }
     t->running = 2;
-    co_spawn_remote(loop_main(), nbd_tls_up, t);
-    co_spawn_remote(loop_main(), nbd_tls_down, t);
-    return pair[1];
+    loop = loop_thread_loop(t->thread);
+    co_spawn_remote(loop, nbd_tls_up, t);
+    co_spawn_remote(loop, nbd_tls_down, t);
+    return t;
+}
+
+void nbd_tls_end(NbdTunnel *t)
+{
+    struct pollfd p;
+
+    if (!t) {
+        return;
+    }
+    p = (struct pollfd) { .fd = t->ended, .events = POLLIN };
+    if (poll(&p, 1, LAST_WORDS_MS) != 1) {
+        /* From another thread: the channel itself is not touched. */
+        shutdown(channel_fd(t->tls), SHUT_RDWR);
+        while (poll(&p, 1, -1) != 1) {
+            /* EINTR */
+        }
+    }
+    nbd_tls_free(t);
 }

@@ -139,7 +139,9 @@ static int64_t list_blocking(void *opaque)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int list_start_tls(Co *co, const NbdArgs *args, int fd, Error **errp)
+/* *@fd becomes the socket on which there is no TLS. */
+static NbdTunnel *list_start_tls(Co *co, const NbdArgs *args, int *fd,
+                                 Error **errp)
 {
     ERRP_GUARD();
     g_autoptr(TlsCreds) tls = tls_creds_get(args->tls_creds, false, errp);
@@ -148,24 +150,28 @@ static int list_start_tls(Co *co, const NbdArgs *args, int fd, Error **errp)
 
     if (!tls) {
         error_prepend(errp, "Failed to get TLS creds: ");
-        close(fd);
-        return -1;
+        close(*fd);
+        return NULL;
     }
-    return nbd_tls_start(co, fd, tls, hostname, errp);
+    return nbd_tls_start(co, *fd, tls, hostname, fd, errp);
 }
 
 int nbd_list(Co *co, const NbdArgs *args)
 {
     SockAddr addr = nbd_args_address(args);
     Error *err = NULL;
+    NbdTunnel *tunnel = NULL;
     int fd = nbd_lib_load(&err) ? sock_connect(co, &addr, &err) : -1;
+    int code;
 
     if (fd >= 0 && args->tls_creds) {
-        fd = list_start_tls(co, args, fd, &err);
+        tunnel = list_start_tls(co, args, &fd, &err);
     }
-    if (fd < 0) {
+    if (err) {
         error_report_err(err);
         return EXIT_FAILURE;
     }
-    return worker_run(co, list_blocking, GINT_TO_POINTER(fd));
+    code = worker_run(co, list_blocking, GINT_TO_POINTER(fd));
+    nbd_tls_end(tunnel);
+    return code;
 }
