@@ -281,6 +281,20 @@ static bool load_damaged(Node *node, bool lenient, Error *err, Error **errp)
     return true;
 }
 
+/* Of a directory that does not end as it should: what comes first in it. */
+static void load_prefer_entry(const GPtrArray *entries, Error **err)
+{
+    for (guint i = 0; entries && i < entries->len; i++) {
+        const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
+
+        if (e->problem) {
+            error_clear(err);
+            error_setg(err, "%s", e->problem);
+            return;
+        }
+    }
+}
+
 /* All of the directory; with @lenient what is broken is left out. */
 static bool load_all(Co *co, Node *node, bool readonly, bool lenient,
                      Error **errp)
@@ -288,9 +302,13 @@ static bool load_all(Co *co, Node *node, bool readonly, bool lenient,
     g_autoptr(GPtrArray) entries = NULL;
     g_autoptr(Error) err = NULL;
 
-    if (!qcow2_bitmap_dir_read(co, node, &entries, &err) &&
-        !load_damaged(node, lenient, g_steal_pointer(&err), errp)) {
-        return false;
+    if (!qcow2_bitmap_dir_read(co, node, &entries, &err)) {
+        if (!lenient) {
+            load_prefer_entry(entries, &err);
+        }
+        if (!load_damaged(node, lenient, g_steal_pointer(&err), errp)) {
+            return false;
+        }
     }
     for (guint i = 0; entries && i < entries->len; i++) {
         Qcow2BitmapEntry *e = g_steal_pointer(&entries->pdata[i]);

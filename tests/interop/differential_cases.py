@@ -165,6 +165,16 @@ CASES = [
         'info --backing-chain --output=json l1.qcow2'), unsound=True),
 
     # ---- bitmaps ----
+    case('bitmaps over what is gone',
+         'img create -q -f qcow2 -u -b gone -F raw a.qcow2 4M',
+         'img create -q -f qcow2 m.qcow2 4M', *each(
+             'bitmap --add a.qcow2 b0', 'bitmap --disable a.qcow2 b0',
+             'bitmap --add m.qcow2 b1',
+             'bitmap --merge b0 -b a.qcow2 -F qcow2 m.qcow2 b1',
+             'bitmap --clear --enable a.qcow2 b0',
+             'bitmap --remove a.qcow2 b0', 'snapshot -c s a.qcow2',
+             'resize a.qcow2 8M', 'amend -o compat=1.1 a.qcow2',
+             'info a.qcow2', 'map a.qcow2', 'check a.qcow2')),
     case('bitmaps', 'img create -q -f qcow2 a.qcow2 4M', *each(
         'bitmap --add a.qcow2 b0', 'bitmap --add a.qcow2 b0',
         'bitmap --add --disable -g 512 a.qcow2 b1',

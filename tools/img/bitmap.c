@@ -398,8 +398,10 @@ static bool bitmap_wants_check(int argc, char **argv)
 
 int img_bitmap(Co *co, int argc, char **argv)
 {
+    /* What lies below may be gone: bitmaps are of the image alone. */
     BitmapArgs a = {
-        .image.flags = OPEN_RDWR,
+        .image.flags = OPEN_RDWR | OPEN_NO_BACKING,
+        .other.flags = OPEN_NO_BACKING,
     };
     int ret;
 
