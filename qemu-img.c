@@ -61,8 +61,8 @@ static const ImgCommand commands[] = {
       "[--output=ofmt] [-U] filename" },
     { "measure", img_measure,
       "[--output=ofmt] [-O output_fmt] [-o options] [--size N | "
-      "[--object objectdef] [--image-opts] [-f fmt] [-l snapshot_param] "
-      "filename]" },
+      "[--object objectdef] [--image-opts] [--bitmaps] [-f fmt] "
+      "[-l snapshot_param] filename]" },
     { "snapshot", img_snapshot,
       SOURCE "[-U] [-q] [-l | -a snapshot | -c snapshot | -d snapshot] "
       "filename" },

@@ -13,14 +13,16 @@ typedef struct MeasureArgs {
     const char *out_format, *snapshot;
     char *options;
     int64_t size;               /* -1: not given */
+    bool bitmaps;
 } MeasureArgs;
 
-enum { OPT_OUTPUT = IMG_OPT_OWN, OPT_SIZE };
+enum { OPT_OUTPUT = IMG_OPT_OWN, OPT_SIZE, OPT_BITMAPS };
 
 static const struct option measure_longopts[] = {
     IMG_LONGOPTS,
     { "output", required_argument, 0, OPT_OUTPUT },
     { "size", required_argument, 0, OPT_SIZE },
+    { "bitmaps", no_argument, 0, OPT_BITMAPS },
     IMG_LONGOPT_SHARE,
     { 0 }
 };
@@ -45,6 +47,9 @@ static int measure_take(Co *co, void *opaque, int c)
     case OPT_SIZE:
         return img_parse_size("image size", optarg, 0, INT64_MAX, &a->size)
                ? -1 : 1;
+    case OPT_BITMAPS:
+        a->bitmaps = true;
+        return -1;
     default:
         return img_take_source(co, &a->src, c);
     }
@@ -54,6 +59,9 @@ static const char *measure_complaint(const MeasureArgs *a, int n_args)
 {
     if (n_args > 1) {
         return "At most one filename argument is allowed.";
+    }
+    if (n_args == 0 && a->bitmaps) {
+        return "--bitmaps requires a filename argument.";
     }
     if (n_args == 0 && (a->src.image_opts || a->src.format || a->snapshot)) {
         return "--image-opts, -f, and -l require a filename argument.";
@@ -101,6 +109,22 @@ static void measure_print(const MeasureArgs *a, const BlockMeasureInfo *info)
     }
 }
 
+/* As convert --bitmaps makes it. */
+static bool measure_add_bitmaps(const BlockDriver *drv, BlockMeasureInfo *info)
+{
+    if (!drv->bitmap_store) {
+        error_report("Format driver '%s' does not support bitmaps", drv->name);
+        return false;
+    }
+    if (!info->has_bitmaps) {
+        error_report("Source lacks bitmap support");
+        return false;
+    }
+    info->required += info->bitmaps;
+    info->fully_allocated += info->bitmaps;
+    return true;
+}
+
 static int measure_run(Co *co, const MeasureArgs *a, const BlockDriver *drv,
                        Node *source)
 {
@@ -121,6 +145,9 @@ static int measure_run(Co *co, const MeasureArgs *a, const BlockDriver *drv,
     info = drv->image->measure(co, options, source, &err);
     if (!info) {
         error_report_err(err);
+        return 1;
+    }
+    if (a->bitmaps && !measure_add_bitmaps(drv, info)) {
         return 1;
     }
     measure_print(a, info);
