@@ -168,6 +168,7 @@ int copy_background(Co *co, CopyState *s, CopyCall *call, bool *error_is_read)
     co_group_init(&bg.group, co_loop(co),
                   call->max_workers ? call->max_workers : DEFAULT_WORKERS);
     ret = background_run(co, &bg);
+    copy_drop_spares(s);
     co_set_background(co, was);
     if (ret < 0) {
         *error_is_read = bg.error_is_read;

@@ -18,6 +18,8 @@ typedef struct CopyPace {
 
 typedef struct CopyBuffer CopyBuffer;
 
+#define COPY_SPARES 8
+
 struct CopyState {
     Edge *source, *target;
     CopyOptions opts;
@@ -33,6 +35,8 @@ struct CopyState {
     void (*progress)(void *opaque, int64_t bytes);
     void *progress_opaque;
     CopyPace pace;
+    void *spares[COPY_SPARES];  /* memory that data went through */
+    int n_spares;
     CopyBuffer *buffer;         /* NULL: copies go to the target at once */
 };
 
@@ -52,6 +56,9 @@ typedef enum CopyKind {
 CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len);
 /* Copies a claimed range. *@is_read is set if an error was the source's. */
 int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read);
+
+/* Gives back the memory that is kept for the next range. */
+void copy_drop_spares(CopyState *s);
 
 /* ---- copy-buffer.c ---- */
 

@@ -24,6 +24,8 @@
 
 #define COPY_DEFAULT_CLUSTER (64 * KiB)
 #define COPY_GUEST_CHUNK MiB
+#define COPY_SPARE_SIZE (256 * KiB)
+#define COPY_SPARE_ALIGN 4096
 
 /* ---- making ---- */
 
@@ -76,6 +78,7 @@ void copy_state_free(CopyState *s)
     if (s) {
         g_assert(!s->requests.first && !s->active.first);
         copy_buffer_free(s);
+        copy_drop_spares(s);
         bitset_free(s->todo);
         g_free(s);
     }
@@ -210,12 +213,57 @@ static int copy_zeroes(Co *co, CopyState *s, int64_t off, int64_t len,
                    (s->opts.no_unmap ? 0 : REQ_MAY_UNMAP));
 }
 
+/* Memory that comes fresh for each range is paid for page by page, and is cold. */
+static void *copy_take_spare(CopyState *s, int64_t align, int64_t len)
+{
+    if (align > COPY_SPARE_ALIGN || len > COPY_SPARE_SIZE) {
+        return aligned_try_alloc_io(MAX(align, COPY_SPARE_ALIGN), len);
+    }
+    return s->n_spares ? s->spares[--s->n_spares]
+                       : aligned_try_alloc_io(COPY_SPARE_ALIGN,
+                                              COPY_SPARE_SIZE);
+}
+
+static void copy_give_spare(CopyState *s, int64_t align, int64_t len,
+                            void *buf)
+{
+    if (align > COPY_SPARE_ALIGN || len > COPY_SPARE_SIZE ||
+        s->n_spares == COPY_SPARES) {
+        aligned_free(buf);
+    } else {
+        s->spares[s->n_spares++] = buf;
+    }
+}
+
+void copy_drop_spares(CopyState *s)
+{
+    while (s->n_spares) {
+        aligned_free(s->spares[--s->n_spares]);
+    }
+}
+
+static int copy_through(Co *co, CopyState *s, int64_t off, int64_t len,
+                        void *buf, bool *is_read)
+{
+    int ret;
+
+    *is_read = true;
+    ret = io_pread(co, s->source, off, len, buf, 0);
+    if (ret < 0) {
+        return ret;
+    }
+    *is_read = false;
+    return io_pwrite(co, s->target, off, len, buf,
+                     s->write_flags |
+                     (s->opts.compress ? REQ_COMPRESSED : 0));
+}
+
 static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
                      bool *is_read)
 {
     int64_t align = MAX(s->source->child->limits.mem_alignment,
                         s->target->child->limits.mem_alignment);
-    g_autoptr(AlignedBuf) buf = NULL;
+    void *buf;
     int ret;
 
     if (s->opts.use_copy_range && !s->opts.compress && !s->write_flags) {
@@ -226,18 +274,13 @@ static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
         s->opts.use_copy_range = false;
     }
     *is_read = true;
-    buf = aligned_try_alloc_io(MAX(align, 4096), len);
+    buf = copy_take_spare(s, align, len);
     if (!buf) {
         return -ENOMEM;
     }
-    ret = io_pread(co, s->source, off, len, buf, 0);
-    if (ret < 0) {
-        return ret;
-    }
-    *is_read = false;
-    return io_pwrite(co, s->target, off, len, buf,
-                     s->write_flags |
-                     (s->opts.compress ? REQ_COMPRESSED : 0));
+    ret = copy_through(co, s, off, len, buf, is_read);
+    copy_give_spare(s, align, len, buf);
+    return ret;
 }
 
 CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len)
