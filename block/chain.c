@@ -103,43 +103,6 @@ GPtrArray *chain_overlays(const Node *node)
     return overlays;
 }
 
-/* What the layers from @top down to @base have, but where @above has something
- * (NULL: everywhere). */
-static int measure_layers(Co *co, Node *above, Node *top, Node *base,
-                          bool include_base, int64_t length, int64_t *sum)
-{
-    *sum = 0;
-    for (int64_t off = 0, n; off < length; off += n) {
-        int ret = above ? status_allocated(co, above, off, length - off, &n)
-                        : 0;
-
-        if (ret == 0) {
-            ret = status_allocated_above(co, top, base, include_base, off,
-                                         above ? n : length - off, &n);
-            *sum += ret > 0 ? n : 0;
-        }
-        if (ret < 0) {
-            return ret;
-        }
-    }
-    return 0;
-}
-
-int chain_measure(Co *co, Node *top, Node *base, int64_t *down, int64_t *up)
-{
-    Loop *home = co_loop(co);
-    int ret;
-
-    co_move(co, top->loop);
-    ret = measure_layers(co, NULL, top, base, false, top->length, down);
-    if (ret == 0) {
-        ret = measure_layers(co, top, node_backing_chain_next(top), base, true,
-                             top->length, up);
-    }
-    co_move(co, home);
-    return ret;
-}
-
 bool chain_check_busy(Node *top, Node *base, Error **errp)
 {
     for (Node *n = top; n;) {

@@ -11,6 +11,7 @@
  */
 
 #include "block/snapshot-delete.h"
+#include "block/chain-measure.h"
 #include "block/chain.h"
 #include "block/commit.h"
 #include "block/graph.h"
@@ -96,11 +97,8 @@ static bool choose(Co *co, SnapshotDeleteChoice *choice, Node *top,
                    Node *base, Error **errp)
 {
     int64_t down, up;
-    int ret = chain_measure(co, top, base, &down, &up);
 
-    if (ret < 0) {
-        error_setg_errno(errp, -ret, "Could not look at the allocation of "
-                         "'%s'", top->name);
+    if (!chain_measure(co, top, base, &down, &up, errp)) {
         return false;
     }
     choice->has_commit_bytes = choice->has_stream_bytes = true;

@@ -17,12 +17,6 @@ Node *chain_overlay(Node *top, Node *node);
 /* The nodes whose backing file @node is, filters between looked through. An array
  * of Node, which the caller frees. */
 GPtrArray *chain_overlays(const Node *node);
-/*
- * Bytes that are allocated in the layers from @top down to above @base (*@down:
- * what a commit copies), and below @top down to @base where @top has nothing
- * itself (*@up: what a stream copies). Suspends; 0 or -errno.
- */
-int chain_measure(Co *co, Node *top, Node *base, int64_t *down, int64_t *up);
 /* Every node from @top down to @base (inclusive; NULL: the end), filters, too,
  * is free of jobs. */
 bool chain_check_busy(Node *top, Node *base, Error **errp);
