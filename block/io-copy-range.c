@@ -6,9 +6,11 @@
  *
  * Both ends are followed down through filters and raw until they reach drivers
  * that can copy between each other. On the way down every node is entered as by
- * a read or a write, so that requests serialise and bitmaps see the write.
- * Whatever does not fit (alignment, other drivers, formats that map) is
- * -ENOTSUP: the caller reads and writes.
+ * a read or a write, so that requests serialise and bitmaps see the write. A
+ * source may be of a format: its data are copied piece by piece from where they
+ * lie, in its file or in a layer below. Whatever does not fit (alignment, other
+ * drivers, compressed data, zeroes, a format as the target) is -ENOTSUP, perhaps
+ * after a part has been copied: the caller reads and writes.
  */
 
 #include "block/dirty-bitmap.h"
@@ -88,6 +90,59 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
 }
 
 static int io_copy_range_from(Co *co, Edge *edge, int64_t off, Edge *dst,
+                              int64_t dst_off, int64_t len, ReqFlags flags);
+
+/* Where a format has the data of @ext, which begins at @off; NULL if they are
+ * not there as they are. */
+static Edge *io_copy_range_place(const Node *node, int64_t off,
+                                 const Extent *ext, int64_t *next_off)
+{
+    if ((ext->flags & EXTENT_DATA) && (ext->flags & EXTENT_OFFSET_VALID)) {
+        *next_off = ext->map;
+        for (guint i = 0; i < node->children->len; i++) {
+            Edge *edge = g_ptr_array_index(node->children, i);
+
+            if (edge->child == ext->file && edge != node->backing) {
+                return edge;
+            }
+        }
+        return NULL;
+    }
+    *next_off = off;
+    return ext->flags & (EXTENT_DATA | EXTENT_ZERO | EXTENT_ALLOCATED)
+           ? NULL : node->backing;
+}
+
+/* From a node that maps. */
+static int io_copy_range_mapped(Co *co, Node *node, int64_t off, Edge *dst,
+                                int64_t dst_off, int64_t len, ReqFlags flags)
+{
+    for (int64_t done = 0, n; done < len; done += n) {
+        Extent ext = { 0 };
+        int64_t next_off;
+        Edge *next;
+        int ret;
+
+        if (!node->drv->status) {
+            return -ENOTSUP;
+        }
+        ret = node->drv->status(co, node, false, off + done, len - done,
+                                &ext);
+        n = MIN(ext.len, len - done);
+        if (ret < 0 || n <= 0) {
+            return ret < 0 ? ret : -ENOTSUP;
+        }
+        next = io_copy_range_place(node, off + done, &ext, &next_off);
+        ret = next ? io_copy_range_from(co, next, next_off, dst,
+                                        dst_off + done, n, flags) : -ENOTSUP;
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+static int io_copy_range_from(Co *co, Edge *edge, int64_t off, Edge *dst,
                               int64_t dst_off, int64_t len, ReqFlags flags)
 {
     Node *node = edge->child;
@@ -106,10 +161,10 @@ static int io_copy_range_from(Co *co, Edge *edge, int64_t off, Edge *dst,
         ret = io_copy_range_to(co, dst, dst_off, &cr);
     } else {
         next = io_copy_range_below(co, node, off, len, &next_off);
-        if (next) {
-            ret = io_copy_range_from(co, next, next_off, dst, dst_off, len,
-                                     flags);
-        }
+        ret = next ? io_copy_range_from(co, next, next_off, dst, dst_off, len,
+                                        flags)
+                   : io_copy_range_mapped(co, node, off, dst, dst_off, len,
+                                          flags);
     }
     io_track_end(&req);
     return ret;
