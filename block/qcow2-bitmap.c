@@ -193,17 +193,6 @@ int qcow2_bitmap_dir_write_flags(Co *co, Node *node)
                                       s->ext.bitmap_dir_offset, len, buf, 0);
 }
 
-static int64_t bitmap_alloc(Co *co, Node *node, int64_t len)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t off;
-
-    co_mutex_lock(co, &s->meta);
-    off = qcow2_alloc_clusters(co, node, len);
-    co_mutex_unlock(&s->meta);
-    return off;
-}
-
 static void bitmap_free(Co *co, Node *node, int64_t off, int64_t len)
 {
     Qcow2State *s = qcow2_state(node);
@@ -247,30 +236,17 @@ static int bitmap_dir_announce(Co *co, Node *node, int64_t off, size_t len,
     return r;
 }
 
-/* Writes the directory into clusters of its own; their offset or -errno. */
+/* The offset of a new directory, 0 of an empty one, or -errno. */
 static int64_t bitmap_dir_write_new(Co *co, Node *node, const uint8_t *buf,
                                     size_t len)
 {
-    int64_t off = bitmap_alloc(co, node, len);
-    int r;
+    Qcow2State *s = qcow2_state(node);
+    int64_t off = 0;
 
-    if (off < 0) {
-        return off;
-    }
-    r = qcow2_overlap_check(co, node, 0, off, len, false);
-    if (r >= 0) {
-        r = io_pwrite(co, node->file, off, len, buf, 0);
-    }
-    if (r >= 0) {
-        /* Refcounts, and with the flush at its end all that was written. */
-        r = qcow2_refcount_barrier(co, node);
-    }
-    if (r >= 0) {
-        r = io_flush(co, node->file->child);
-    }
-    if (r < 0) {
-        bitmap_free(co, node, off, len);
-        return r;
+    if (len > 0) {
+        co_mutex_lock(co, &s->meta);
+        off = qcow2_write_new(co, node, buf, len);
+        co_mutex_unlock(&s->meta);
     }
     return off;
 }
@@ -280,7 +256,7 @@ int qcow2_bitmap_dir_replace(Co *co, Node *node)
     Qcow2State *s = qcow2_state(node);
     bool had = s->ext.have_bitmaps && !s->ext.bitmaps_error &&
                (s->hdr.autoclear & QCOW2_AUTOCLEAR_BITMAPS);
-    int64_t old_off = s->ext.bitmap_dir_offset, off = 0;
+    int64_t old_off = s->ext.bitmap_dir_offset, off;
     int64_t old_len = s->ext.bitmap_dir_size;
     g_autofree uint8_t *buf = NULL;
     size_t len;
@@ -290,11 +266,9 @@ int qcow2_bitmap_dir_replace(Co *co, Node *node)
     if (!buf) {
         return -EFBIG;
     }
-    if (len > 0) {
-        off = bitmap_dir_write_new(co, node, buf, len);
-        if (off < 0) {
-            return off;
-        }
+    off = bitmap_dir_write_new(co, node, buf, len);
+    if (off < 0) {
+        return off;
     }
     r = bitmap_dir_announce(co, node, off, len,
                             qcow2_bitmaps(node)->stored->len);
@@ -517,7 +491,7 @@ static bool bitmap_remove(Co *co, Node *node, const char *name, Error **errp)
 static bool bitmap_dir_rescue(Co *co, Node *node, const uint8_t *buf,
                               size_t len, uint32_t nb, Error **errp)
 {
-    int64_t off = len ? bitmap_dir_write_new(co, node, buf, len) : 0;
+    int64_t off = bitmap_dir_write_new(co, node, buf, len);
     int r = off < 0 ? off : bitmap_dir_announce(co, node, off, len, nb);
 
     if (r < 0) {

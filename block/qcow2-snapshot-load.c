@@ -243,36 +243,6 @@ static int snapshots_announce(Co *co, Node *node, uint32_t nb, int64_t off)
     return r;
 }
 
-/* The table in clusters of its own, durable with its refcounts. */
-static int64_t snapshots_write_table(Co *co, Node *node, const uint8_t *buf,
-                                     int64_t len)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t off = qcow2_alloc_clusters(co, node, len);
-    int r;
-
-    if (off < 0) {
-        return off;
-    }
-    r = qcow2_overlap_check(co, node, 0, off, len, false);
-    if (r >= 0) {
-        r = io_pwrite(co, node->file, off, len, buf, 0);
-    }
-    if (r >= 0) {
-        co_mutex_unlock(&s->meta);
-        r = qcow2_refcount_barrier(co, node);
-        if (r >= 0) {
-            r = io_flush(co, node->file->child);
-        }
-        co_mutex_lock(co, &s->meta);
-    }
-    if (r < 0) {
-        qcow2_free_clusters(co, node, off, len, QCOW2_DISCARD_ALWAYS);
-        return r;
-    }
-    return off;
-}
-
 int qcow2_snapshots_write(Co *co, Node *node, bool *unsure)
 {
     Qcow2State *s = qcow2_state(node);
@@ -286,7 +256,7 @@ int qcow2_snapshots_write(Co *co, Node *node, bool *unsure)
         return -EFBIG;
     }
     if (len > 0) {
-        off = snapshots_write_table(co, node, buf, len);
+        off = qcow2_write_new(co, node, buf, len);
         if (off < 0) {
             return off;
         }

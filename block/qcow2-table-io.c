@@ -95,6 +95,34 @@ int qcow2_write_table(Co *co, Node *node, int ignore, int64_t off,
     return r;
 }
 
+int64_t qcow2_write_new(Co *co, Node *node, const void *buf, int64_t len)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t off = qcow2_alloc_clusters(co, node, len);
+    int r;
+
+    if (off < 0) {
+        return off;
+    }
+    r = qcow2_overlap_check(co, node, 0, off, len, false);
+    if (r >= 0) {
+        r = io_pwrite(co, node->file, off, len, buf, 0);
+    }
+    if (r >= 0) {
+        co_mutex_unlock(&s->meta);
+        r = qcow2_refcount_barrier(co, node);
+        if (r >= 0) {
+            r = io_flush(co, node->file->child);
+        }
+        co_mutex_lock(co, &s->meta);
+    }
+    if (r < 0) {
+        qcow2_free_clusters(co, node, off, len, QCOW2_DISCARD_ALWAYS);
+        return r;
+    }
+    return off;
+}
+
 static void copy_free(Qcow2DirtyCopy *copy)
 {
     g_free(copy->index);

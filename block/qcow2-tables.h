@@ -54,6 +54,10 @@ int qcow2_reserve_table(Co *co, Node *node, int64_t off);
 /* Writes one, after an overlap check against all sections but @ignore. */
 int qcow2_write_table(Co *co, Node *node, int ignore, int64_t off,
                       int64_t entries, const uint64_t *table);
+/* Writes @buf into clusters of its own, durably with their refcounts and all that
+ * was written before; their offset or -errno. With `meta`, which is let go of
+ * meanwhile. */
+int64_t qcow2_write_new(Co *co, Node *node, const void *buf, int64_t len);
 /*
  * The dirty sectors (64 entries, 512 bytes) of a table in memory, taken at one
  * moment and written later. take clears @dirty; NULL if nothing is dirty.
