@@ -185,34 +185,32 @@ static int zstd_decompress(void *dst, size_t dst_len, const void *src,
 }
 #endif
 
+/* By QCOW2_COMPRESSION_*. */
+static const struct {
+    ssize_t (*compress)(void *dst, size_t dst_len, const void *src,
+                        size_t src_len);
+    int (*decompress)(void *dst, size_t dst_len, const void *src,
+                      size_t src_len);
+} codecs[] = {
+    [QCOW2_COMPRESSION_ZLIB] = { deflate_compress, deflate_decompress },
+#ifdef CONFIG_ZSTD
+    [QCOW2_COMPRESSION_ZSTD] = { zstd_compress, zstd_decompress },
+#endif
+};
+
 bool qcow2_codec_known(int type)
 {
-#ifdef CONFIG_ZSTD
-    if (type == QCOW2_COMPRESSION_ZSTD) {
-        return true;
-    }
-#endif
-    return type == QCOW2_COMPRESSION_ZLIB;
+    return type >= 0 && type < (int)ARRAY_SIZE(codecs) && codecs[type].compress;
 }
 
 ssize_t qcow2_codec_compress(int type, void *dst, size_t dst_len,
                              const void *src, size_t src_len)
 {
-#ifdef CONFIG_ZSTD
-    if (type == QCOW2_COMPRESSION_ZSTD) {
-        return zstd_compress(dst, dst_len, src, src_len);
-    }
-#endif
-    return deflate_compress(dst, dst_len, src, src_len);
+    return codecs[type].compress(dst, dst_len, src, src_len);
 }
 
 int qcow2_codec_decompress(int type, void *dst, size_t dst_len,
                            const void *src, size_t src_len)
 {
-#ifdef CONFIG_ZSTD
-    if (type == QCOW2_COMPRESSION_ZSTD) {
-        return zstd_decompress(dst, dst_len, src, src_len);
-    }
-#endif
-    return deflate_decompress(dst, dst_len, src, src_len);
+    return codecs[type].decompress(dst, dst_len, src, src_len);
 }
