@@ -235,8 +235,43 @@ static void open_device(const char *path, const char *what)
     exit(EXIT_FAILURE);
 }
 
+/* What is set to an option's value as it is; NULL for other options. */
+static const char **word_of(NbdArgs *a, int opt)
+{
+    switch (opt) {
+    case 'p':
+        return &a->port;
+    case 'b':
+        return &a->bind;
+    case 'x':
+        return &a->export_name;
+    case 'D':
+        return &a->description;
+    case 'f':
+        return &a->format;
+    case 'c':
+        return &a->connect;
+    case OPT_PID_FILE:
+        return &a->pid_file;
+    case OPT_TLS_CREDS:
+        return &a->tls_creds;
+    case OPT_TLS_AUTHZ:
+        return &a->tls_authz;
+    case OPT_TLS_HOSTNAME:
+        return &a->tls_hostname;
+    default:
+        return NULL;
+    }
+}
+
 static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
 {
+    const char **word = word_of(a, opt);
+
+    if (word) {
+        *word = value;
+        return;
+    }
     switch (opt) {
     case 'h':
         fputs(help_text, stdout);
@@ -244,12 +279,6 @@ static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
     case 'V':
         printf("qemu-nbd %s\n", QEMU_VERSION);
         exit(EXIT_SUCCESS);
-    case 'p':
-        a->port = value;
-        break;
-    case 'b':
-        a->bind = value;
-        break;
     case 'k':
         if (value[0] != '/') {
             die("socket path must be absolute");
@@ -262,35 +291,11 @@ static void set_option(NbdArgs *a, int opt, char *value, bool *cache_seen)
     case OPT_MAX_REQUESTS:
         set_max_requests(a, value);
         break;
-    case 'x':
-        a->export_name = value;
-        break;
-    case 'D':
-        a->description = value;
-        break;
     case 'o':
         set_offset(a, value);
         break;
     case 'B':
         g_ptr_array_add(a->bitmaps, value);
-        break;
-    case 'f':
-        a->format = value;
-        break;
-    case 'c':
-        a->connect = value;
-        break;
-    case OPT_PID_FILE:
-        a->pid_file = value;
-        break;
-    case OPT_TLS_CREDS:
-        a->tls_creds = value;
-        break;
-    case OPT_TLS_AUTHZ:
-        a->tls_authz = value;
-        break;
-    case OPT_TLS_HOSTNAME:
-        a->tls_hostname = value;
         break;
     case OPT_OBJECT:
         g_ptr_array_add(a->objects, value);
