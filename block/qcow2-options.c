@@ -26,7 +26,7 @@ typedef struct CacheSizes {
 static bool combined_sizes(const BlockdevOptionsQcow2 *opts, CacheSizes *c,
                            Error **errp)
 {
-    int64_t all = MAX(opts->cache_size, 0);
+    int64_t all = opts->cache_size;
     int64_t min_refcount = MIN_REFCOUNT_CLUSTERS * c->cluster_size;
 
     if (opts->has_l2_cache_size && opts->has_refcount_cache_size) {
@@ -56,16 +56,38 @@ static bool combined_sizes(const BlockdevOptionsQcow2 *opts, CacheSizes *c,
     return true;
 }
 
+static bool cache_size_is_number(const char *name, int64_t size,
+                                 Error **errp)
+{
+    if (size < 0) {
+        error_setg(errp, "Parameter '%s' expects a non-negative number below "
+                   "2^64", name);
+    }
+    return size >= 0;
+}
+
 static bool cache_sizes(const BlockdevOptionsQcow2 *opts, CacheSizes *c,
                         Error **errp)
 {
-    c->l2 = opts->has_l2_cache_size ? MAX(opts->l2_cache_size, 0) :
+    if (!cache_size_is_number("l2-cache-entry-size",
+                              opts->l2_cache_entry_size, errp) ||
+        !cache_size_is_number("cache-size", opts->cache_size, errp) ||
+        !cache_size_is_number("l2-cache-size", opts->l2_cache_size, errp) ||
+        !cache_size_is_number("refcount-cache-size",
+                              opts->refcount_cache_size, errp)) {
+        return false;
+    }
+    c->l2 = opts->has_l2_cache_size ? opts->l2_cache_size :
             MIN(c->max_l2, DEFAULT_L2_CACHE_MAX);
-    c->refcount = opts->has_refcount_cache_size ?
-                  MAX(opts->refcount_cache_size, 0) :
+    c->refcount = opts->has_refcount_cache_size ? opts->refcount_cache_size :
                   MAX(DEFAULT_REFCOUNT_CACHE,
                       MIN_REFCOUNT_CLUSTERS * c->cluster_size);
-    return !opts->has_cache_size || combined_sizes(opts, c, errp);
+    if (opts->has_cache_size && !combined_sizes(opts, c, errp)) {
+        return false;
+    }
+    /* More would never be used. */
+    c->l2 = MIN(c->l2, c->max_l2);
+    return true;
 }
 
 static bool parse_caches(const Qcow2Header *hdr,
