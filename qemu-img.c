@@ -8,6 +8,7 @@
 
 #include "tools/img/img.h"
 #include "util/program.h"
+#include "util/trace-option.h"
 
 typedef struct ImgCommand {
     const char *name;
@@ -142,6 +143,9 @@ void img_help(void)
            "\n"
            "    '-h', '--help'       display this help and exit\n"
            "    '-V', '--version'    output version information and exit\n"
+           "    '-T', '--trace'      [[enable=]<pattern>][,events=<file>]"
+           "[,file=<file>]\n"
+           "                         accepted; there are no trace events\n"
            "\n"
            "Command syntax:\n");
     for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
@@ -167,7 +171,7 @@ static int parse_global(int argc, char **argv)
         { "trace", required_argument, 0, 'T' },
         { 0 }
     };
-    int c;
+    int c, ret;
 
     while ((c = img_getopt(argc, argv, "+:hVT:", longopts)) != -1) {
         switch (c) {
@@ -175,7 +179,11 @@ static int parse_global(int argc, char **argv)
             print_version();
             return 0;
         case 'T':
-            break;                      /* there is nothing to trace */
+            ret = trace_option(optarg);
+            if (ret >= 0) {
+                return ret;
+            }
+            break;
         default:
             return img_getopt_code(c);
         }
@@ -198,7 +206,7 @@ static int qemu_img(Co *co, int argc, char **argv)
         return ret;
     }
     if (optind == argc) {
-        return img_usage_error("Not enough arguments");
+        return 0;                       /* options alone are fine */
     }
     command = find_command(argv[optind]);
     if (!command) {

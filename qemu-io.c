@@ -14,6 +14,7 @@
 
 #include "tools/io/io.h"
 #include "util/program.h"
+#include "util/trace-option.h"
 
 typedef struct IoArgs {
     IoOpen open;
@@ -112,7 +113,7 @@ static int io_take_option(Co *co, IoArgs *a, int c)
         a->misalign = true;
         return -1;
     case 'T':
-        return -1;                      /* there is nothing to trace */
+        return trace_option(optarg);
     case OPT_OBJECT:
         return io_take_object(co, optarg);
     case OPT_IMAGE_OPTS:

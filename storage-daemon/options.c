@@ -12,9 +12,9 @@
 #include "monitor/object.h"
 #include "nbd/address.h"
 #include "qapi/qapi-commands.h"
-#include "trace.h"
 #include "util/keyval.h"
 #include "util/loop.h"
+#include "util/trace-option.h"
 
 #include <getopt.h>
 
@@ -170,6 +170,13 @@ static OptionsResult option_add_object(Co *co, const char *arg, Error **errp)
     return done_if(opts && object_add(co, opts, errp));
 }
 
+static OptionsResult option_trace(const char *arg)
+{
+    int code = trace_option(arg);
+
+    return code < 0 ? OPTIONS_DONE : code == 0 ? OPTIONS_HELP : OPTIONS_FAILED;
+}
+
 static OptionsResult option_run(Co *co, int opt, const char *arg,
                                 Error **errp)
 {
@@ -187,7 +194,7 @@ static OptionsResult option_run(Co *co, int opt, const char *arg,
     case OPT_OBJECT:
         return option_add_object(co, arg, errp);
     case 'T':
-        return trace_option(arg, errp);
+        return option_trace(arg);
     case OPT_UNEXPECTED:
         error_setg(errp, "Unexpected argument");
         return OPTIONS_FAILED;

@@ -14,7 +14,6 @@
 
 typedef struct BenchArgs {
     ImgSource image;
-    const char *cache;
     int64_t count, depth, size, step, offset, pattern, flush_interval;
     bool write, no_drain;
     bool native_aio;            /* not used, but has its condition */
@@ -74,7 +73,11 @@ static int bench_take_flag(Co *co, BenchArgs *a, int c)
     case 'q':
         return -1;
     case 't':
-        a->cache = optarg;
+        if (!tool_cache_mode(optarg, &a->image.flags,
+                             &a->image.write_through)) {
+            error_report("Invalid cache mode");
+            return 1;
+        }
         return -1;
     case 'w':
         a->image.flags |= OPEN_RDWR;
@@ -134,11 +137,6 @@ static int bench_parse(Co *co, BenchArgs *a, int argc, char **argv)
         return 1;
     }
     a->step = a->step ? a->step : a->size;
-    if (!tool_cache_mode(a->cache, &a->image.flags,
-                         &a->image.write_through)) {
-        error_report("Invalid cache mode");
-        return 1;
-    }
     return -1;
 }
 
@@ -228,7 +226,6 @@ static int bench_run(Co *co, const BenchArgs *a, Root *root)
 int img_bench(Co *co, int argc, char **argv)
 {
     BenchArgs a = {
-        .cache = "writeback",
         .count = 75000,
         .depth = 64,
         .size = 4096,

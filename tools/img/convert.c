@@ -381,6 +381,11 @@ static bool convert_check_options(ConvertRun *run)
                      run->drv->name);
         return false;
     }
+    if (a->backing_format && !run->drv->supports_backing) {
+        error_report("Backing file format not supported for file format '%s'",
+                     run->drv->name);
+        return false;
+    }
     if (!create_check_options(run->drv, a->out.name, a->options, &err)) {
         error_report_err(err);
         return false;

@@ -11,6 +11,7 @@
 
 #include "nbd/server.h"
 #include "util/bytes.h"
+#include "util/trace-option.h"
 
 enum {
     OPT_CACHE = 256, OPT_AIO, OPT_DISCARD, OPT_DETECT_ZEROES, OPT_OBJECT,
@@ -363,6 +364,15 @@ static void check_activation(const NbdArgs *a)
     }
 }
 
+static void take_trace(const char *arg)
+{
+    int code = trace_option(arg);
+
+    if (code >= 0) {
+        exit(code);
+    }
+}
+
 void nbd_args_parse(NbdArgs *a, int argc, char **argv)
 {
     bool cache_seen = false;
@@ -379,7 +389,9 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
         }
         if (opt == 'd') {
             disconnect = "";
-        } else if (opt != 'T' && !set_flag(a, opt)) {
+        } else if (opt == 'T') {
+            take_trace(optarg);
+        } else if (!set_flag(a, opt)) {
             set_option(a, opt, optarg, &cache_seen);
         }
     }

@@ -5,10 +5,12 @@
  * them exists here, so that each name gets QEMU's warning; a pattern matches
  * nothing, which is no error. For a look inside there are perf and gdb.
  */
-#include "trace.h"
+#include "util/osdep.h"
 
+#include "util/error.h"
 #include "util/json.h"
 #include "util/keyval.h"
+#include "util/trace-option.h"
 
 /* "-name" switches off; '*' and '?' make a pattern. */
 static void trace_name(const char *name)
@@ -21,13 +23,13 @@ static void trace_name(const char *name)
     }
 }
 
-static bool trace_file(const char *path, Error **errp)
+static bool trace_file(const char *path)
 {
     g_autofree char *text = NULL;
     g_auto(GStrv) lines = NULL;
 
     if (!g_file_get_contents(path, &text, NULL, NULL)) {
-        error_setg_errno(errp, errno, "Could not read '%s'", path);
+        error_report("%s: %s", path, strerror(errno));
         return false;
     }
     lines = g_strsplit(text, "\n", -1);
@@ -40,28 +42,46 @@ static bool trace_file(const char *path, Error **errp)
     return true;
 }
 
-OptionsResult trace_option(const char *arg, Error **errp)
+static bool trace_check_keys(const json_t *opts)
 {
-    g_autoptr(json_t) opts = keyval_parse_flat(arg, "enable", NULL, errp);
     const char *key;
     json_t *value;
 
+    json_object_foreach((json_t *)opts, key, value) {
+        if (!g_str_equal(key, "enable") && !g_str_equal(key, "events") &&
+            !g_str_equal(key, "file")) {
+            error_report("Invalid parameter '%s'", key);
+            return false;
+        }
+    }
+    return true;
+}
+
+int trace_option(const char *arg)
+{
+    Error *err = NULL;
+    g_autoptr(json_t) opts = keyval_parse_flat(arg, "enable", NULL, &err);
+    const char *key;
+    json_t *value;
+
+    if (!opts) {
+        error_report_err(err);
+        return 1;
+    }
+    if (!trace_check_keys(opts)) {
+        return 1;
+    }
     json_object_foreach(opts, key, value) {
         const char *str = json_string_value(value);
 
         if (g_str_equal(key, "enable") && g_str_equal(str, "help")) {
-            return OPTIONS_HELP;
+            return 0;
         }
         if (g_str_equal(key, "enable")) {
             trace_name(str);
-        } else if (g_str_equal(key, "events")) {
-            if (!trace_file(str, errp)) {
-                return OPTIONS_FAILED;
-            }
-        } else if (!g_str_equal(key, "file")) {
-            error_setg(errp, "Invalid parameter '%s'", key);
-            return OPTIONS_FAILED;
+        } else if (g_str_equal(key, "events") && !trace_file(str)) {
+            return 1;
         }
     }
-    return OPTIONS_DONE;
+    return -1;
 }
