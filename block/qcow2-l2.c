@@ -423,31 +423,20 @@ static int map_none(const Qcow2State *s, int64_t off, int64_t len,
     return 0;
 }
 
-int qcow2_map(Co *co, Node *node, int64_t off, int64_t len, Qcow2Map *ret)
+/* What is at index @i of the slice. */
+static inline int map_entry(Co *co, Node *node, const Qcow2Table *t, int i,
+                            int64_t off, int64_t len, Qcow2Map *ret)
 {
     Qcow2State *s = qcow2_state(node);
-    Qcow2Table *t = l2_find(s, off);
-    int i = slice_index(s, off);
-    uint64_t entry;
-    int type, r;
+    uint64_t entry = qcow2_l2_entry(s, t, i);
+    int type = qcow2_l2_type(s, entry, qcow2_l2_bitmap(s, t, i),
+                             qcow2_in_cluster(s, off) >> s->sub_bits);
 
-    if (!t) {
-        r = qcow2_l2_get(co, node, off, &t, &i);
-        if (r < 0) {
-            return r;
-        }
-        if (!t) {
-            return map_none(s, off, len, ret);
-        }
-    }
-    entry = qcow2_l2_entry(s, t, i);
-    type = qcow2_l2_type(s, entry, qcow2_l2_bitmap(s, t, i),
-                         qcow2_in_cluster(s, off) >> s->sub_bits);
     if (type != QCOW2_MAP_NORMAL || s->external_data ||
         qcow2_in_cluster(s, entry & QCOW2_OFFSET_MASK)) {
-        r = check_entry(co, node, off, entry, type);
+        int r = check_entry(co, node, off, entry, type);
+
         if (r < 0) {
-            qcow2_cache_put(t);
             return r;
         }
     }
@@ -461,6 +450,42 @@ int qcow2_map(Co *co, Node *node, int64_t off, int64_t len, Qcow2Map *ret)
     } else {
         ret->len = run_length(s, t, i, off, len, type, entry);
     }
-    qcow2_cache_put(t);
     return 0;
+}
+
+int qcow2_map_list(Co *co, Node *node, int64_t off, int64_t len,
+                   Qcow2Map *ret, int max)
+{
+    Qcow2State *s = qcow2_state(node);
+    Qcow2Table *t = l2_find(s, off);
+    int i = slice_index(s, off), n = 0, r = 0;
+
+    if (!t) {
+        r = qcow2_l2_get(co, node, off, &t, &i);
+        if (r < 0) {
+            return r;
+        }
+        if (!t) {
+            map_none(s, off, len, ret);
+            return 1;
+        }
+    }
+    do {
+        r = map_entry(co, node, t, i, off, len, &ret[n]);
+        if (r < 0) {
+            break;
+        }
+        off += ret[n].len;
+        len -= ret[n].len;
+        i = slice_index(s, off);
+    } while (++n < max && len > 0 && i > 0);
+    qcow2_cache_put(t);
+    return r < 0 ? r : n;
+}
+
+int qcow2_map(Co *co, Node *node, int64_t off, int64_t len, Qcow2Map *ret)
+{
+    int r = qcow2_map_list(co, node, off, len, ret, 1);
+
+    return MIN(r, 0);
 }

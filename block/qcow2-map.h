@@ -37,6 +37,10 @@ typedef struct Qcow2Map {
  * what reading gave.
  */
 int qcow2_map(Co *co, Node *node, int64_t off, int64_t len, Qcow2Map *ret);
+/* The same of several extents of the slice, one after the other from @off on: how
+ * many of @max, at least one, or the error. */
+int qcow2_map_list(Co *co, Node *node, int64_t off, int64_t len,
+                   Qcow2Map *ret, int max);
 
 /* The entry and (with subclusters) the bitmap at index @i of a slice. */
 static inline uint64_t qcow2_l2_entry(const Qcow2State *s, const Qcow2Table *t,
@@ -137,6 +141,8 @@ bool qcow2_preallocate(Co *co, Node *node, int64_t off, int64_t len,
                        PreallocMode mode, Error **errp);
 int qcow2_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
                  Extent *ret);
+int qcow2_status_list(Co *co, Node *node, bool precise, int64_t off,
+                      int64_t len, Extent *ret, int max);
 
 /* ---- qcow2-compress.c ---- */
 

@@ -13,6 +13,7 @@
 #include "block/qcow2.h"
 
 #define READ_WORKERS 8
+#define STATUS_LIST 128         /* extents that are told of at once */
 
 /* One extent of a request. */
 typedef struct ReadPart {
@@ -239,4 +240,26 @@ int qcow2_status(Co *co, Node *node, bool precise, int64_t off, int64_t len,
         ret->flags |= EXTENT_RECURSE;
     }
     return 0;
+}
+
+int qcow2_status_list(Co *co, Node *node, bool precise, int64_t off,
+                      int64_t len, Extent *ret, int max)
+{
+    Qcow2State *s = qcow2_state(node);
+    Qcow2Map maps[STATUS_LIST];
+    bool plain = false;
+    int n = s->corrupt ? -ENOMEDIUM :
+            qcow2_map_list(co, node, off, len, maps, MIN(max, STATUS_LIST));
+
+    for (int i = 0; i < n; i++) {
+        ret[i] = (Extent) { 0 };
+        map_to_extent(s, &maps[i], &ret[i]);
+        plain = plain || extent_is_plain(&ret[i]);
+    }
+    if (precise && plain && file_has_holes(co, node)) {
+        for (int i = 0; i < n; i++) {
+            ret[i].flags |= extent_is_plain(&ret[i]) ? EXTENT_RECURSE : 0;
+        }
+    }
+    return n;
 }

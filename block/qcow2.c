@@ -579,6 +579,7 @@ const BlockDriver qcow2_driver = {
     .flush = qcow2_flush_metadata,
     .flush_to_os = qcow2_flush_metadata,
     .status = qcow2_status,
+    .status_list = qcow2_status_list,
     .resize = qcow2_resize,
     .limits = qcow2_limits,
     .info = qcow2_info,

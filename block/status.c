@@ -109,22 +109,12 @@ static void status_unallocated(Node *node, int64_t off, Extent *ret)
     }
 }
 
-int status_layer(Co *co, Node *node, bool precise, int64_t off, int64_t len,
-                 Extent *ret)
+/* Completes what the driver said of @off. */
+static int status_complete(Co *co, Node *node, bool precise, int64_t off,
+                           Extent *ret)
 {
-    int r;
+    int r = 0;
 
-    loop_assert(node->loop);
-    g_assert(off >= 0 && len > 0);
-    if (off >= node->length) {
-        *ret = (Extent) { .len = len, .flags = EXTENT_ZERO | EXTENT_EOF };
-        return 0;
-    }
-    len = MIN(len, node->length - off);
-    r = status_driver(co, node, precise, off, len, ret);
-    if (r < 0) {
-        return r;
-    }
     if (ret->flags & EXTENT_RAW) {
         r = status_raw(co, node, precise, ret);
     } else if (ret->flags & (EXTENT_DATA | EXTENT_ZERO)) {
@@ -143,6 +133,22 @@ int status_layer(Co *co, Node *node, bool precise, int64_t off, int64_t len,
         ret->flags |= EXTENT_EOF;
     }
     return r;
+}
+
+int status_layer(Co *co, Node *node, bool precise, int64_t off, int64_t len,
+                 Extent *ret)
+{
+    int r;
+
+    loop_assert(node->loop);
+    g_assert(off >= 0 && len > 0);
+    if (off >= node->length) {
+        *ret = (Extent) { .len = len, .flags = EXTENT_ZERO | EXTENT_EOF };
+        return 0;
+    }
+    len = MIN(len, node->length - off);
+    r = status_driver(co, node, precise, off, len, ret);
+    return r < 0 ? r : status_complete(co, node, precise, off, ret);
 }
 
 /* The next layer down. */
@@ -210,6 +216,54 @@ int status_above(Co *co, Node *top, Node *base, bool include_base,
         ret->depth = -1;
     }
     return 0;
+}
+
+/* Completes the @n extents that @top's driver told of, as far as they need no other
+ * layer and keep their length; how many those are, or -errno. */
+static int status_list_complete(Co *co, Node *top, bool precise, int64_t off,
+                                Extent *ret, int n)
+{
+    bool last_layer = !status_next(top);
+
+    for (int i = 0; i < n; i++) {
+        int64_t len = ret[i].len;
+        int r = status_complete(co, top, precise, off, &ret[i]);
+
+        if (r < 0) {
+            return r;
+        }
+        if (!(ret[i].flags & EXTENT_ALLOCATED)) {
+            if (!last_layer) {
+                return i;
+            }
+            ret[i].depth = -1;
+        }
+        if (ret[i].len < len) {
+            return i + 1;
+        }
+        off += len;
+    }
+    return n;
+}
+
+int status_list(Co *co, Node *top, bool precise, int64_t off, int64_t len,
+                Extent *ret, int max)
+{
+    int r = 0;
+
+    loop_assert(top->loop);
+    if (top->drv->status_list && max > 1 && off + len <= top->length &&
+        (off | len) % top->limits.request_alignment == 0) {
+        r = top->drv->status_list(co, top, precise, off, len, ret, max);
+        if (r > 0) {
+            r = status_list_complete(co, top, precise, off, ret, r);
+        }
+    }
+    if (r == 0) {
+        r = status_above(co, top, NULL, false, precise, off, len, ret);
+        return r < 0 ? r : 1;
+    }
+    return r;
 }
 
 int status_allocated(Co *co, Node *node, int64_t off, int64_t len, int64_t *n)

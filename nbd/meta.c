@@ -56,17 +56,17 @@ bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags)
 #define STATUS_STEP (64 * MiB)
 
 int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
-                      int64_t len, Extent *ret)
+                      int64_t len, Extent *ret, int max)
 {
     Node *node = root_node(exp->common.root);
     TrackedReq req;
-    int err;
+    int n;
 
     len = MIN(len, STATUS_STEP);
     io_track_begin(co, &req, node, off, len, false);
-    err = status_above(co, node, NULL, false, precise, off, len, ret);
+    n = status_list(co, node, precise, off, len, ret, max);
     io_track_end(&req);
-    return err;
+    return n;
 }
 
 /* Who knows that a range is zero need not read it. */
@@ -78,46 +78,62 @@ static void note_zero(Co *co, const NbdExtents *out, int64_t off,
     }
 }
 
+/* What an extent is called in a context. */
+typedef uint32_t ExtentName(const Extent *ext);
+
+/* Extents that are asked for at once. */
+#define STATUS_EXTENTS 128
+
+/* Adds what is there from @off on. @noted: it is known to the client now what is
+ * zero. */
+static int walk_status(Co *co, NbdExport *exp, bool precise, int64_t off,
+                       int64_t len, ExtentName *name, bool noted,
+                       NbdExtents *out)
+{
+    Extent ext[STATUS_EXTENTS];
+
+    while (len) {
+        int n = nbd_export_status(co, exp, precise, off, len, ext,
+                                  ARRAY_SIZE(ext));
+
+        if (n < 0) {
+            return n;
+        }
+        for (int i = 0; i < n; i++) {
+            if (!nbd_extents_add(out, ext[i].len, name(&ext[i]))) {
+                return 0;
+            }
+            if (noted) {
+                note_zero(co, out, off, &ext[i]);
+            }
+            off += ext[i].len;
+            len -= ext[i].len;
+        }
+    }
+    return 0;
+}
+
+static uint32_t name_allocation(const Extent *ext)
+{
+    return (ext->flags & EXTENT_DATA ? 0 : NBD_STATE_HOLE) |
+           (ext->flags & EXTENT_ZERO ? NBD_STATE_ZERO : 0);
+}
+
 static int query_allocation(Co *co, NbdExport *exp, const NbdContext *ctx,
                             int64_t off, int64_t len, NbdExtents *out)
 {
-    while (len) {
-        Extent ext;
-        uint32_t flags;
-        int ret = nbd_export_status(co, exp, true, off, len, &ext);
+    return walk_status(co, exp, true, off, len, name_allocation, true, out);
+}
 
-        if (ret < 0) {
-            return ret;
-        }
-        flags = (ext.flags & EXTENT_DATA ? 0 : NBD_STATE_HOLE) |
-                (ext.flags & EXTENT_ZERO ? NBD_STATE_ZERO : 0);
-        if (!nbd_extents_add(out, ext.len, flags)) {
-            return 0;
-        }
-        note_zero(co, out, off, &ext);
-        off += ext.len;
-        len -= ext.len;
-    }
-    return 0;
+static uint32_t name_depth(const Extent *ext)
+{
+    return ext->depth + 1;
 }
 
 static int query_depth(Co *co, NbdExport *exp, const NbdContext *ctx,
                        int64_t off, int64_t len, NbdExtents *out)
 {
-    while (len) {
-        Extent ext;
-        int ret = nbd_export_status(co, exp, false, off, len, &ext);
-
-        if (ret < 0) {
-            return ret;
-        }
-        if (!nbd_extents_add(out, ext.len, ext.depth + 1)) {
-            return 0;
-        }
-        off += ext.len;
-        len -= ext.len;
-    }
-    return 0;
+    return walk_status(co, exp, false, off, len, name_depth, false, out);
 }
 
 /* Changes of a bitmap that are looked up together. */
@@ -213,27 +229,12 @@ static bool joint_dirty(Co *co, NbdExport *exp, int64_t off, int64_t *stop)
     return dirty;
 }
 
-static int joint_walk(Co *co, NbdExport *exp, int64_t off, int64_t end,
-                      NbdExtents *out)
+static uint32_t name_joint(const Extent *ext)
 {
-    while (off < end) {
-        Extent ext;
-        uint32_t flags = NBD_STATE_JOINT_DIRTY;
-        int ret = nbd_export_status(co, exp, true, off, end - off, &ext);
-
-        if (ret < 0) {
-            return ret;
-        }
-        flags |= ext.flags & EXTENT_ZERO ? NBD_STATE_JOINT_ZERO : 0;
-        flags |= ext.flags & EXTENT_DATA ? 0 : NBD_STATE_JOINT_HOLE;
-        flags |= (uint32_t)(ext.depth + 1) << NBD_STATE_JOINT_DEPTH;
-        if (!nbd_extents_add(out, ext.len, flags)) {
-            return 0;
-        }
-        note_zero(co, out, off, &ext);
-        off += ext.len;
-    }
-    return 0;
+    return NBD_STATE_JOINT_DIRTY |
+           (ext->flags & EXTENT_ZERO ? NBD_STATE_JOINT_ZERO : 0) |
+           (ext->flags & EXTENT_DATA ? 0 : NBD_STATE_JOINT_HOLE) |
+           (uint32_t)(ext->depth + 1) << NBD_STATE_JOINT_DEPTH;
 }
 
 static int query_joint(Co *co, NbdExport *exp, const NbdContext *ctx,
@@ -246,7 +247,8 @@ static int query_joint(Co *co, NbdExport *exp, const NbdContext *ctx,
         int ret = 0;
 
         if (joint_dirty(co, exp, off, &stop)) {
-            ret = joint_walk(co, exp, off, stop, out);
+            ret = walk_status(co, exp, true, off, stop - off, name_joint, true,
+                              out);
         } else {
             nbd_extents_add(out, stop - off, 0);
         }

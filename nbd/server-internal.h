@@ -81,10 +81,10 @@ NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp);
 /*
  * Block status through the chain, held as a read would be: what the answer rests
  * on does not change meanwhile (a copy into an overlay of a disk waits for it).
- * At most @len bytes. 0 or -errno.
+ * At most @len bytes, at most @max extents. How many, or -errno.
  */
 int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
-                      int64_t len, Extent *ret);
+                      int64_t len, Extent *ret, int max);
 
 /* ---- what clients have read (coverage.c; the graph's loop) ---- */
 

@@ -31,7 +31,7 @@ static int read_parts(Co *co, NbdReq *req, ReadPart *parts)
 
         if (n < READ_MAX_PARTS - 1 &&
             nbd_export_status(co, req->conn->exp, precise, off, end - off,
-                              &ext) == 0) {
+                              &ext, 1) > 0) {
             part.len = ext.len;
             part.hole = ext.flags & EXTENT_ZERO;
         }

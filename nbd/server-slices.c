@@ -70,7 +70,7 @@ static int slice_read(Co *co, NbdReq *req, bool sparse, Slice *s)
     int ret = 0;
 
     root_begin(co, exp->common.root);
-    if (!sparse || nbd_export_status(co, exp, true, off, left, &ext) < 0) {
+    if (!sparse || nbd_export_status(co, exp, true, off, left, &ext, 1) < 0) {
         ext = (Extent) { .len = left };
     }
     s->hole = ext.flags & EXTENT_ZERO;

@@ -210,6 +210,10 @@ struct BlockDriver {
      */
     int (*status)(Co *co, Node *node, bool precise, int64_t off, int64_t len,
                   Extent *ret);
+    /* The same of several extents, one after the other from @off on: how many of
+     * @max, at least one, or -errno. Optional. */
+    int (*status_list)(Co *co, Node *node, bool precise, int64_t off,
+                       int64_t len, Extent *ret, int max);
 
     /* Changes node->length. @exact: a longer result is an error. */
     bool (*resize)(Co *co, Node *node, int64_t length, bool exact,

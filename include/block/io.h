@@ -108,6 +108,10 @@ int status_layer(Co *co, Node *node, bool precise, int64_t off, int64_t len,
  * set. With include_base, @base itself is the last to be asked. */
 int status_above(Co *co, Node *top, Node *base, bool include_base,
                  bool precise, int64_t off, int64_t len, Extent *ret);
+/* The same of several extents through the whole chain, one after the other from
+ * @off on, at most @max: how many, at least one, or -errno. */
+int status_list(Co *co, Node *top, bool precise, int64_t off, int64_t len,
+                Extent *ret, int max);
 /* 1 if all of [off, off + *@n) is allocated in @node's layer, 0 if none of it;
  * *@n is cut to what is alike. */
 int status_allocated(Co *co, Node *node, int64_t off, int64_t len, int64_t *n);

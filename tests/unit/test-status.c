@@ -39,6 +39,19 @@ static int layer_status(Co *co, Node *node, bool precise, int64_t off,
     return 0;
 }
 
+static int layer_status_list(Co *co, Node *node, bool precise, int64_t off,
+                             int64_t len, Extent *ret, int max)
+{
+    int n = 0;
+
+    do {
+        layer_status(co, node, precise, off, len, &ret[n]);
+        off += ret[n].len;
+        len -= ret[n].len;
+    } while (++n < max && len > 0);
+    return n;
+}
+
 static int raw_like_status(Co *co, Node *node, bool precise, int64_t off,
                            int64_t len, Extent *ret)
 {
@@ -52,6 +65,7 @@ static int raw_like_status(Co *co, Node *node, bool precise, int64_t off,
 static const BlockDriver layer_driver = {
     .name = "layer", .kind = DRIVER_FORMAT, .state_size = sizeof(Layer),
     .supports_backing = true, .status = layer_status,
+    .status_list = layer_status_list,
 };
 static const BlockDriver raw_like = {
     .name = "rawlike", .kind = DRIVER_FORMAT, .status = raw_like_status,
@@ -151,6 +165,36 @@ static void check_above(Co *co, Node **chain, int n, Node *base,
     }
 }
 
+/* Several extents at once are those that come one by one. */
+static void check_list(Co *co, Node **chain, int n, int units)
+{
+    int64_t end = (int64_t)units * UNIT;
+    int64_t off = g_test_rand_int_range(0, end);
+    Extent list[MAX_UNITS], one;
+    int max = g_test_rand_int_range(1, ARRAY_SIZE(list) + 1);
+    int found = status_list(co, chain[0], true, off, end - off, list, max);
+
+    g_assert_cmpint(found, >=, 1);
+    g_assert_cmpint(found, <=, max);
+    for (int i = 0; i < found; i++) {
+        int64_t stop = off + list[i].len;
+
+        g_assert_cmpint(list[i].len, >, 0);
+        g_assert_cmpint(stop, <=, end);
+        while (off < stop) {
+            g_assert_cmpint(status_above(co, chain[0], NULL, false, true, off,
+                                         stop - off, &one), ==, 0);
+            g_assert_cmpint(one.flags | EXTENT_EOF, ==,
+                            list[i].flags | EXTENT_EOF);
+            g_assert_cmpint(one.depth, ==, list[i].depth);
+            off += one.len;
+        }
+    }
+    if (n == 1 && max == ARRAY_SIZE(list) && off % UNIT == 0) {
+        g_assert_cmpint(off, ==, end);
+    }
+}
+
 static void chains(Co *co, void *arg)
 {
     for (int round = 0; round < 50; round++) {
@@ -164,6 +208,10 @@ static void chains(Co *co, void *arg)
         check_above(co, chain, 2, chain[2], false, units);
         check_above(co, chain, 2, chain[1], true, units);
         check_above(co, chain, 1, chain[1], false, units);
+        for (int i = 0; i < 50; i++) {
+            check_list(co, chain, 3, units);
+            check_list(co, &chain[2], 1, chain[2]->length / UNIT);
+        }
         node_unref(co, chain[0]);
     }
 }
