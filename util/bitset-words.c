@@ -10,6 +10,8 @@
  */
 #include "util/bitset-private.h"
 
+#include "util/cpu.h"
+
 typedef struct WordKernels {
     int64_t (*or)(uint64_t *dst, const uint64_t *src, int n);
     int64_t (*and)(uint64_t *dst, const uint64_t *src, int n);
@@ -77,9 +79,7 @@ DEFINE_KERNELS(popcnt, __attribute__((target("popcnt,avx2,bmi"))));
 __attribute__((constructor))
 static void kernels_choose(void)
 {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("popcnt") && __builtin_cpu_supports("avx2") &&
-        __builtin_cpu_supports("bmi")) {
+    if (CPU_HAS_POPCNT && CPU_HAS_AVX2 && CPU_HAS_BMI1) {
         kernels = &kernels_popcnt;
     }
 }

@@ -13,6 +13,7 @@
  */
 #include <sys/mman.h>
 
+#include "util/cpu.h"
 #include "util/iov.h"
 
 #define BLOCK 256
@@ -79,10 +80,9 @@ static bool long_is_zero_avx512(const char *buf, size_t len)
 __attribute__((constructor))
 static void long_is_zero_choose(void)
 {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) {
+    if (CPU_HAS_AVX512F) {
         long_is_zero_fn = long_is_zero_avx512;
-    } else if (__builtin_cpu_supports("avx2")) {
+    } else if (CPU_HAS_AVX2) {
         long_is_zero_fn = long_is_zero_avx2;
     }
 }
