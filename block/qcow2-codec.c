@@ -5,22 +5,14 @@
  * says, or one zstd frame.
  *
  * Deflate has several makers, all compatible: ISA-L compresses and libdeflate
- * decompresses much faster than zlib, which stands in where they are missing.
+ * decompresses much faster than zlib, which stands in where they were missing
+ * when this was built. One that is missing when it is needed is -ELIBACC.
  */
 #include "block/qcow2-codec.h"
 
 #include <zlib.h>
 
-#ifdef CONFIG_ISAL
-#include <isa-l/igzip_lib.h>
-#endif
-#ifdef CONFIG_LIBDEFLATE
-#include <libdeflate.h>
-#endif
-#ifdef CONFIG_ZSTD
-#include <zstd.h>
-#endif
-
+#include "block/codec-lib.h"
 #include "block/qcow2-format.h"
 
 #define DEFLATE_WINDOW_BITS 12
@@ -30,9 +22,13 @@ static ssize_t deflate_compress(void *dst, size_t dst_len, const void *src,
                                 size_t src_len)
 {
     struct isal_zstream stream;
-    g_autofree uint8_t *level_buf = g_malloc(ISAL_DEF_LVL3_DEFAULT);
+    g_autofree uint8_t *level_buf = NULL;
     int r;
 
+    if (!isal_lib_load()) {
+        return -ELIBACC;
+    }
+    level_buf = g_malloc(ISAL_DEF_LVL3_DEFAULT);
     isal_deflate_init(&stream);
     stream.next_in = (uint8_t *)src;
     stream.avail_in = src_len;
@@ -85,10 +81,14 @@ static ssize_t deflate_compress(void *dst, size_t dst_len, const void *src,
 static int deflate_decompress(void *dst, size_t dst_len, const void *src,
                               size_t src_len)
 {
-    struct libdeflate_decompressor *d = libdeflate_alloc_decompressor();
+    struct libdeflate_decompressor *d;
     enum libdeflate_result r;
     size_t in, out;
 
+    if (!deflate_lib_load()) {
+        return -ELIBACC;
+    }
+    d = libdeflate_alloc_decompressor();
     if (!d) {
         return -ENOMEM;
     }
@@ -143,11 +143,15 @@ static ZSTD_CCtx *zstd_context(void)
 static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
                              size_t src_len)
 {
-    ZSTD_CCtx *ctx = zstd_context();
     ZSTD_inBuffer in = { src, src_len, 0 };
     ZSTD_outBuffer out = { dst, dst_len, 0 };
+    ZSTD_CCtx *ctx;
     size_t r;
 
+    if (!zstd_lib_load()) {
+        return -ELIBACC;
+    }
+    ctx = zstd_context();
     if (!ctx) {
         return -ENOMEM;
     }
@@ -161,11 +165,15 @@ static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
 static int zstd_decompress(void *dst, size_t dst_len, const void *src,
                            size_t src_len)
 {
-    ZSTD_DCtx *ctx = ZSTD_createDCtx();
     ZSTD_inBuffer in = { src, src_len, 0 };
     ZSTD_outBuffer out = { dst, dst_len, 0 };
+    ZSTD_DCtx *ctx;
     int ret = 0;
 
+    if (!zstd_lib_load()) {
+        return -ELIBACC;
+    }
+    ctx = ZSTD_createDCtx();
     if (!ctx) {
         return -ENOMEM;
     }
