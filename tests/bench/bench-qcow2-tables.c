@@ -11,26 +11,19 @@
  * The images' clusters are mapped and not written (preallocation=metadata): a
  * DIR in memory shows what the driver takes, and needs OPS x 128 KiB of it.
  */
-#include "../unit/mem-driver.h"
+#include "bench-random.h"
 
 #include "block/create.h"
 #include "block/graph.h"
 #include "block/open.h"
 
 #define RW (PERM_CONSISTENT_READ | PERM_WRITE)
-#define LEN 4096
 #define TURNS 9
 #define SMALL (10 * GiB)
 #define LARGE (1024 * GiB)
 
 static const char *dir = "/dev/shm";
 static int ops = 20000;
-
-typedef struct Load {
-    Root *root;
-    int left;
-    bool write;
-} Load;
 
 enum { READ_1, WRITE_1, READ_32, WRITE_32, LOADS };
 
@@ -42,39 +35,6 @@ typedef struct Image {
     double cold, turns[LOADS][TURNS];
 } Image;
 
-static int one_worker(Co *co, void *arg)
-{
-    Load *l = arg;
-    g_autofree uint8_t *buf = g_malloc(LEN);
-    GRand *rand = g_rand_new_with_seed(l->left);
-    int64_t span = root_length(l->root) / LEN;
-
-    memset(buf, 0x5a, LEN);
-    while (l->left-- > 0) {
-        int64_t off = (int64_t)g_rand_int_range(rand, 0, span) * LEN;
-        int r = l->write ? root_pwrite(co, l->root, off, LEN, buf, 0) :
-                root_pread(co, l->root, off, LEN, buf);
-
-        g_assert(r == 0);
-    }
-    g_rand_free(rand);
-    return 0;
-}
-
-static double measure(Co *co, Root *root, int depth, bool write)
-{
-    Load l = { root, ops, write };
-    int64_t start = clock_ns();
-    CoGroup group;
-
-    co_group_init(&group, co_loop(co), depth);
-    for (int i = 0; i < depth; i++) {
-        co_group_start(co, &group, one_worker, &l);
-    }
-    co_group_wait(co, &group);
-    return ops * 1e9 / (clock_ns() - start);
-}
-
 static void open_image(Co *co, Image *im)
 {
     g_autofree char *path = g_build_filename(dir, im->name, NULL);
@@ -85,14 +45,14 @@ static void open_image(Co *co, Image *im)
     node = open_filename(co, path, "qcow2", NULL, OPEN_RDWR, &error_abort);
     im->root = mem_root(co, node, RW);
     node_unref(co, node);
-    im->cold = measure(co, im->root, 32, false);
+    im->cold = bench_random(co, im->root, 32, false, ops);
 }
 
 static void measure_image(Co *co, Image *im, int turn)
 {
     for (int i = 0; i < LOADS; i++) {
-        im->turns[i][turn] = measure(co, im->root, i >= READ_32 ? 32 : 1,
-                                     i & 1);
+        im->turns[i][turn] = bench_random(co, im->root, i >= READ_32 ? 32 : 1,
+                                          i & 1, ops);
     }
 }
 

@@ -7,24 +7,17 @@
  *
  * Usage: bench-qcow2 [DIR [MIB]]
  */
-#include "../unit/mem-driver.h"
+#include "bench-random.h"
 
 #include "block/create.h"
 #include "block/graph.h"
 #include "block/open.h"
 
 #define RW (PERM_CONSISTENT_READ | PERM_WRITE)
-#define LEN 4096
 #define OPS 200000
 
 static const char *dir = "/dev/shm";
 static int64_t size = 1024 * MiB;
-
-typedef struct Load {
-    Root *root;
-    int left;
-    bool write;
-} Load;
 
 static Root *open_root(Co *co, const char *driver, const char *name)
 {
@@ -42,39 +35,11 @@ static Root *open_root(Co *co, const char *driver, const char *name)
     return root;
 }
 
-static int one_worker(Co *co, void *arg)
-{
-    Load *l = arg;
-    g_autofree uint8_t *buf = g_malloc(LEN);
-    GRand *rand = g_rand_new_with_seed(l->left);
-    int64_t span = root_length(l->root) / LEN;
-
-    memset(buf, 0x5a, LEN);
-    while (l->left-- > 0) {
-        int64_t off = (int64_t)g_rand_int_range(rand, 0, span) * LEN;
-        int r = l->write ? root_pwrite(co, l->root, off, LEN, buf, 0) :
-                root_pread(co, l->root, off, LEN, buf);
-
-        g_assert(r == 0);
-    }
-    g_rand_free(rand);
-    return 0;
-}
-
 static void measure(Co *co, const char *what, Root *root, int depth,
                     bool write, int ops)
 {
-    Load l = { root, ops, write };
-    int64_t start = clock_ns();
-    CoGroup group;
-
-    co_group_init(&group, co_loop(co), depth);
-    for (int i = 0; i < depth; i++) {
-        co_group_start(co, &group, one_worker, &l);
-    }
-    co_group_wait(co, &group);
     printf("%-24s depth %2d %8.0f a second\n", what, depth,
-           ops * 1e9 / (clock_ns() - start));
+           bench_random(co, root, depth, write, ops));
     fflush(stdout);
 }
 
@@ -108,7 +73,7 @@ static void bench_one(Co *co, const char *fmt)
 
     make(co, fmt, name);
     root = open_root(co, fmt, name);
-    measure(co, fresh, root, 32, true, size / LEN / 4);
+    measure(co, fresh, root, 32, true, size / BENCH_LEN / 4);
     fill(co, root);
     for (int depth = 1; depth <= 32; depth *= 32) {
         measure(co, read, root, depth, false, OPS);
