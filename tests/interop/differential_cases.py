@@ -21,7 +21,37 @@ def each(*args, program='img'):
     return [f'{program} {a}' for a in args]
 
 
+# ---- every command of qemu-io, used wrongly ----
+
+IO_COMMANDS = (
+    'aio_flush aio_read aio_write alloc break close discard flush info length '
+    'map open read readv remove_break reopen resume sleep truncate wait_break '
+    'write writev').split()
+IO_ARGUMENTS = (
+    '', 'x', '0', '0 x', '-1 512', '512 -1', '0 512 x', '0 1E', '1k 1k 1k 1k',
+    '-z', '-y', '--help', '-P', '-P 1', '-P x 0 512', '-s', '-l 1 0 512',
+    '8E 1', '4M 512', '0 9E', '-o', '-m', '-c x', '-t x', '-d x', '-r', '-w',
+    'a b', 'a b c')
+
+
+def io_misuse(name, image):
+    lines = []
+    for command in IO_COMMANDS:
+        # It would wait for what does not come.
+        uses = ('', 'a b') if command == 'wait_break' else IO_ARGUMENTS
+        # In order, whoever is done first.
+        end = ' -c aio_flush' if command.startswith('aio_') else ''
+        tried = ' '.join(f'-c "{command} {a}"{end}' for a in uses)
+        lines.append(f'io {tried} {image}')
+    return case(f'io commands used wrongly: {name}',
+                'img create -q -f raw r 4M',
+                'img create -q -f qcow2 q.qcow2 4M', *lines, unsound=True)
+
+
 CASES = [
+    io_misuse('raw', '-f raw r'), io_misuse('qcow2', '-f qcow2 q.qcow2'),
+    io_misuse('read-only', '-r -f qcow2 q.qcow2'), io_misuse('no file', ''),
+    io_misuse('blkdebug', 'blkdebug::q.qcow2'),
     # ---- usage ----
     case('usage', *each(
         '', 'foo', '-T', '--bogus', '--image-opts', 'create', 'create -f',

@@ -101,7 +101,7 @@ static Node *io_open_node(Co *co, const IoOpen *what, OpenFlags flags,
         return open_image_opts(co, what->name ? what->name : what->options,
                                flags, errp);
     }
-    if (what->options) {
+    if (what->options && what->options[0]) {
         flat = keyval_parse_flat_warn(what->options, NULL, NULL, errp);
         tree = flat ? keyval_nest(flat, errp) : NULL;
         if (!tree) {
@@ -187,11 +187,11 @@ static int io_open_command(Co *co, Io *io, int argc, char **argv)
             return ret < 0 ? ret : io_command_usage("open");
         }
     }
-    if (optind < argc - 1 || (optind == argc && !options)) {
+    if (optind < argc - 1) {
         return io_command_usage("open");
     }
     what.name = argv[optind];
-    what.options = options;
+    what.options = options ? options : "";
     return io_open(co, io, &what) ? 0 : -EINVAL;
 }
 

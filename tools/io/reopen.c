@@ -14,7 +14,9 @@
 
 typedef struct IoReopen {
     int read_only;              /* -1: as it is */
-    const char *cache;
+    bool has_cache;             /* -c */
+    OpenFlags cache;            /* what it stands for, with: */
+    bool write_through;
     char *optstr;               /* of all -o; or NULL */
     json_t *options;            /* the same, flat, and what -c stands for */
 } IoReopen;
@@ -26,7 +28,11 @@ static int io_reopen_parse(IoReopen *r, int argc, char **argv)
     while ((c = getopt(argc, argv, "c:o:rw")) != -1) {
         switch (c) {
         case 'c':
-            r->cache = optarg;
+            r->has_cache = true;
+            if (!tool_cache_mode(optarg, &r->cache, &r->write_through)) {
+                error_report("Invalid cache option: %s", optarg);
+                return -EINVAL;
+            }
             break;
         case 'o':
             io_add_options(&r->optstr, optarg);
@@ -56,7 +62,7 @@ static bool io_reopen_check(const IoReopen *r)
         error_report("Cannot set both -r/-w and 'read-only'");
         return false;
     }
-    if (r->cache && (json_object_get(r->options, "cache.direct") ||
+    if (r->has_cache && (json_object_get(r->options, "cache.direct") ||
                      json_object_get(r->options, "cache.no-flush") ||
                      json_object_get(r->options, "cache.writeback"))) {
         error_report("Cannot set both -c and the cache options");
@@ -146,22 +152,14 @@ static bool io_reopen_options(Co *co, Node *node, const json_t *flat,
 }
 
 /* -c: of its parts, writing through is the root's, the rest are options. */
-static bool io_reopen_cache(IoReopen *r, bool *write_through)
+static void io_reopen_cache(IoReopen *r)
 {
-    OpenFlags flags = 0;
-
-    if (!r->cache) {
-        return true;
+    if (r->has_cache) {
+        json_object_set_new(r->options, "cache.direct", json_string(
+            r->cache & OPEN_NOCACHE ? "on" : "off"));
+        json_object_set_new(r->options, "cache.no-flush", json_string(
+            r->cache & OPEN_NO_FLUSH ? "on" : "off"));
     }
-    if (!tool_cache_mode(r->cache, &flags, write_through)) {
-        error_report("Invalid cache option: %s", r->cache);
-        return false;
-    }
-    json_object_set_new(r->options, "cache.direct",
-                        json_string(flags & OPEN_NOCACHE ? "on" : "off"));
-    json_object_set_new(r->options, "cache.no-flush",
-                        json_string(flags & OPEN_NO_FLUSH ? "on" : "off"));
-    return true;
 }
 
 static bool io_reopen_run(Co *co, Io *io, const IoReopen *r, Error **errp)
@@ -194,21 +192,24 @@ static bool io_reopen_run(Co *co, Io *io, const IoReopen *r, Error **errp)
 
 static int io_reopen_apply(Co *co, Io *io, IoReopen *r)
 {
-    bool write_through = io->root->write_through;
     Error *err = NULL;
 
     r->options = r->optstr ?
         keyval_parse_flat_warn(r->optstr, NULL, NULL, &err) : json_object();
-    if (!err && (!io_reopen_check(r) ||
-                 !io_reopen_cache(r, &write_through))) {
-        return -EINVAL;
+    if (!err) {
+        if (!io_reopen_check(r)) {
+            return -EINVAL;
+        }
+        io_reopen_cache(r);
     }
     io_drain(co, io);
     if (err || !io_reopen_run(co, io, r, &err)) {
         error_report_err(err);
         return -EINVAL;
     }
-    io->root->write_through = write_through;
+    if (r->has_cache) {
+        io->root->write_through = r->write_through;
+    }
     io->root->disable_flush = io->image->flags & OPEN_NO_FLUSH;
     return 0;
 }
