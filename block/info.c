@@ -229,8 +229,5 @@ BlockStats *info_stats(Node *node)
     if (node->file) {
         s->parent = info_stats(node->file->child);
     }
-    if (node->backing) {
-        s->backing = info_stats(node->backing->child);
-    }
     return s;
 }
