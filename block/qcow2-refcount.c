@@ -181,6 +181,7 @@ int qcow2_refcount_end(Co *co, Node *node, int64_t index, int64_t *ret)
     Qcow2State *s = qcow2_state(node);
     bool found = false;
 
+    index = MIN(index, s->reftable_size << s->refblock_bits);
     while (index > 0 && !found) {
         int64_t i = index - 1;
         int64_t start = i >> s->refslice_bits << s->refslice_bits;
@@ -210,6 +211,7 @@ int qcow2_refcount_has(Co *co, Node *node, int64_t end, int64_t enough,
     Qcow2State *s = qcow2_state(node);
     int64_t index = 0, n = 0;
 
+    end = MIN(end, s->reftable_size << s->refblock_bits);
     while (index < end && n < enough) {
         int64_t stop = MIN(slice_end(s, index), end);
         Qcow2Table *t;

@@ -217,7 +217,7 @@ static int map_rows(Co *co, const MapArgs *a, Node *node)
     while (row.start + row.len < end) {
         int64_t off = row.start + row.len;
         MapRow next;
-        int ret = map_get(co, node, off, MIN(end - off, GiB), &next);
+        int ret = map_get(co, node, off, end - off, &next);
 
         if (ret < 0) {
             error_report("Could not read file metadata: %s", strerror(-ret));
