@@ -94,6 +94,25 @@ static NbdHandshake conn_handshake(Co *co, NbdConn *conn)
     return result;
 }
 
+/*
+ * By default a Unix socket holds 208 KiB: a reply of 256 KiB, as nbdcopy asks for,
+ * takes two turns with a wait between. This much holds one and the beginning of the
+ * next, if the system allows it. TCP finds its own size.
+ */
+#define UNIX_SEND_BUFFER (512 * KiB)
+
+static void conn_make_room(const NbdConn *conn)
+{
+    int fd = channel_fd(conn->ch), domain, have, want = UNIX_SEND_BUFFER;
+    socklen_t n = sizeof(domain), m = sizeof(have);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
+        domain == AF_UNIX &&
+        getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &have, &m) == 0 && have < want) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &want, sizeof(want));
+    }
+}
+
 static void conn_run(Co *co, void *opaque)
 {
     NbdConn *conn = opaque;
@@ -103,6 +122,7 @@ static void conn_run(Co *co, void *opaque)
 
         conn->served = true;
         conn->client = nbd_conn_client_name(conn);
+        conn_make_room(conn);
         g_ptr_array_add(exp->conns, conn);
         nbd_transmission(co, conn);
         g_ptr_array_remove_fast(exp->conns, conn);
