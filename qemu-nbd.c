@@ -49,6 +49,7 @@ static int qemu_nbd(Co *co, int argc, char **argv)
         code = nbd_serve(co, &args);
     }
     object_del_all(co);
+    g_free(args.device_socket);
     g_ptr_array_free(args.bitmaps, true);
     g_ptr_array_free(args.objects, true);
     return code;

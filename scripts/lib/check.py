@@ -219,7 +219,8 @@ STEPS = {
         iotests('sanitizers epoll qcow2', ['-qcow2'], 'asan',
                 dict(SANITIZER_ENV, BLOCK_LOOP='epoll')),
         iotests('sanitizers raw', ['-raw'], 'asan', SANITIZER_ENV)],
-    'guest': lambda: tap('guest', ['tests/guest/guest-backup', '--download']),
+    'guest': lambda: [tap(name, [f'tests/guest/{name}', '--download'])
+                      for name in ('guest-backup', 'guest-nbd')],
     # By name only: these take about as long as all of the above.
     'asan-io_uring': lambda: iotests('sanitizers qcow2', ['-qcow2'], 'asan',
                                      SANITIZER_ENV),

@@ -91,8 +91,9 @@ static const char help_text[] =
 "  --tls-creds=ID            TLS with these credentials\n"
 "  --tls-authz=ID            which clients may come in, by their certificates\n"
 "  --tls-hostname=NAME       the name in the certificate of a listed server\n"
-"  -c, --connect=DEV         refused, as -d is: not with devices of the kernel\n"
-"  -d, --disconnect\n"
+"  -c, --connect=DEV         connect FILE to a device of the kernel (/dev/nbd0);\n"
+"                            ends when that is disconnected\n"
+"  -d, --disconnect          disconnect the device FILE\n"
 "  --fork                    go into the background once the server listens\n"
 "  --pid-file=PATH           write the process id there\n"
 "  --selinux-label=LABEL     refused: not built with SELinux\n"
@@ -226,14 +227,6 @@ static void set_image_option(NbdArgs *a, int opt, const char *value,
         a->read_only = true;
         break;
     }
-}
-
-static void open_device(const char *path, const char *what)
-{
-    error_report("%s %s: %s", what, path, access(path, F_OK) < 0
-                 ? strerror(errno)
-                 : "Kernel /dev/nbdN support not available");
-    exit(EXIT_FAILURE);
 }
 
 /* What is set to an option's value as it is; NULL for other options. */
@@ -376,7 +369,7 @@ static void take_trace(const char *arg)
 void nbd_args_parse(NbdArgs *a, int argc, char **argv)
 {
     bool cache_seen = false;
-    const char *disconnect = NULL;
+    bool disconnect = false;
     int opt;
 
     *a = (NbdArgs) { .shared = 1, .bitmaps = g_ptr_array_new(),
@@ -388,7 +381,7 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
             die("Try `%s --help' for more information.", argv[0]);
         }
         if (opt == 'd') {
-            disconnect = "";
+            disconnect = true;
         } else if (opt == 'T') {
             take_trace(optarg);
         } else if (!set_flag(a, opt)) {
@@ -416,13 +409,15 @@ void nbd_args_parse(NbdArgs *a, int argc, char **argv)
     }
     a->file = argv[optind];
     if (disconnect) {
-        open_device(a->file, "Cannot open");
+        exit(nbd_device_disconnect(a->file));
     }
     if (a->connect && a->tls_creds) {
         die("TLS is not supported with a host device");
     }
-    if (a->connect) {
-        open_device(a->connect, "Failed to open");
+    if (a->connect && !a->socket) {
+        g_autofree char *name = g_path_get_basename(a->connect);
+        a->device_socket = g_strdup_printf(NBD_DEVICE_SOCKET, name);
+        a->socket = a->device_socket;
     }
     if (a->image_opts && a->format) {
         die("--image-opts and -f are mutually exclusive");

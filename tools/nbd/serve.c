@@ -241,13 +241,20 @@ static bool serve(Co *co, const NbdArgs *args, Node *node, Serving *s,
                   Error **errp)
 {
     NbdServer *server = start_server(co, args, s, errp);
+    NbdDevice *device = NULL;
     bool ok;
 
     if (!server) {
         return false;
     }
-    ok = add_export(co, args, node, errp) &&
-         (!args->pid_file || pidfile_create(args->pid_file, errp));
+    ok = add_export(co, args, node, errp);
+    if (ok && args->connect) {
+        control_unlock(co);
+        device = nbd_device_connect(co, args, server, errp);
+        control_lock(co);
+        ok = device;
+    }
+    ok = ok && (!args->pid_file || pidfile_create(args->pid_file, errp));
     if (ok) {
         daemonize_ready();
         control_unlock(co);
@@ -256,6 +263,7 @@ static bool serve(Co *co, const NbdArgs *args, Node *node, Serving *s,
         }
         control_lock(co);
     }
+    nbd_device_end(co, device);
     nbd_server_stop(co, server);
     pidfile_remove();
     return ok;
