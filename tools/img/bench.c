@@ -118,16 +118,12 @@ static int bench_take(Co *co, void *opaque, int c)
 
 static int bench_parse(Co *co, BenchArgs *a, int argc, char **argv)
 {
-    int ret = img_parse_options(co, argc, argv, ":hc:d:f:ni:o:qs:S:t:wU",
-                                bench_longopts, bench_take, a);
+    int ret = img_parse_file(co, argc, argv, ":hc:d:f:ni:o:qs:S:t:wU", bench_longopts,
+                             bench_take, a, &a->image.name);
 
     if (ret >= 0) {
         return ret;
     }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
-    }
-    a->image.name = argv[optind];
     if (!a->write && a->flush_interval) {
         error_report("--flush-interval is only available in write tests");
         return 1;

@@ -72,16 +72,12 @@ static int check_take(Co *co, void *opaque, int c)
 
 static int check_parse(Co *co, CheckArgs *a, int argc, char **argv)
 {
-    int ret = img_parse_options(co, argc, argv, ":hf:r:T:qU",
-                                check_longopts, check_take, a);
+    int ret = img_parse_file(co, argc, argv, ":hf:r:T:qU", check_longopts,
+                             check_take, a, &a->src.name);
 
     if (ret >= 0) {
         return ret;
     }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
-    }
-    a->src.name = argv[optind];
     return img_parse_output(a->output_arg, &a->output) &&
            img_source_cache(a->cache ? a->cache : "writeback",
                             &a->src.flags, &a->src.write_through) ? -1 : 1;

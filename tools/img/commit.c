@@ -81,19 +81,15 @@ static int commit_take(Co *co, void *opaque, int c)
 
 static int commit_parse(Co *co, CommitArgs *a, int argc, char **argv)
 {
-    int ret = img_parse_options(co, argc, argv, ":f:ht:b:dpqr:",
-                                commit_longopts, commit_take, a);
+    int ret = img_parse_file(co, argc, argv, ":f:ht:b:dpqr:", commit_longopts,
+                             commit_take, a, &a->image.name);
 
     if (ret >= 0) {
         return ret;
     }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
-    }
     if (a->final_name && !a->automatic) {
         return img_usage_error("--final-name goes with --auto only");
     }
-    a->image.name = argv[optind];
     a->image.flags = OPEN_RDWR | OPEN_UNMAP;
     return img_check_source(a->image.image_opts, a->image.format) &&
            img_target_cache(a->cache ? a->cache : "writeback",

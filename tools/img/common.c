@@ -67,6 +67,23 @@ int img_parse_options(Co *co, int argc, char **argv, const char *shortopts,
     return -1;
 }
 
+int img_parse_file(Co *co, int argc, char **argv, const char *shortopts,
+                   const struct option *longopts, ImgTakeFn *take,
+                   void *args, const char **name)
+{
+    int ret = img_parse_options(co, argc, argv, shortopts, longopts, take,
+                                args);
+
+    if (ret >= 0) {
+        return ret;
+    }
+    if (optind != argc - 1) {
+        return img_usage_error("Expecting one image file name");
+    }
+    *name = argv[optind];
+    return -1;
+}
+
 int img_take_source(Co *co, ImgSource *src, int c)
 {
     switch (c) {

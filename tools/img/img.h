@@ -62,6 +62,12 @@ int img_parse_options(Co *co, int argc, char **argv, const char *shortopts,
                       const struct option *longopts, ImgTakeFn *take,
                       void *args);
 
+/* The same for a subcommand of which one file name is left, which goes to
+ * *@name. */
+int img_parse_file(Co *co, int argc, char **argv, const char *shortopts,
+                   const struct option *longopts, ImgTakeFn *take,
+                   void *args, const char **name);
+
 /* "qemu-img: ...", and where to find help; returns 1. */
 int img_usage_error(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 

@@ -50,16 +50,12 @@ static int info_take(Co *co, void *opaque, int c)
 
 static int info_parse(Co *co, InfoArgs *a, int argc, char **argv)
 {
-    int ret = img_parse_options(co, argc, argv, ":hf:U",
-                                info_longopts, info_take, a);
+    int ret = img_parse_file(co, argc, argv, ":hf:U", info_longopts,
+                             info_take, a, &a->src.name);
 
     if (ret >= 0) {
         return ret;
     }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
-    }
-    a->src.name = argv[optind];
     return img_parse_output(a->output_arg, &a->output) ? -1 : 1;
 }
 

@@ -66,16 +66,12 @@ static int map_take(Co *co, void *opaque, int c)
 
 static int map_parse(Co *co, MapArgs *a, int argc, char **argv)
 {
-    int ret = img_parse_options(co, argc, argv, ":f:s:l:hU",
-                                map_longopts, map_take, a);
+    int ret = img_parse_file(co, argc, argv, ":f:s:l:hU", map_longopts,
+                             map_take, a, &a->src.name);
 
     if (ret >= 0) {
         return ret;
     }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
-    }
-    a->src.name = argv[optind];
     a->picture = !g_strcmp0(a->output_arg, "png");
     return a->picture || img_parse_output(a->output_arg, &a->output) ? -1 : 1;
 }

@@ -99,20 +99,17 @@ static int rebase_take(Co *co, void *opaque, int c)
 static int rebase_parse(Co *co, RebaseArgs *a, int argc, char **argv)
 {
     bool unused;
-    int ret = img_parse_options(co, argc, argv, ":hf:F:b:cupt:T:qU",
-                                rebase_longopts, rebase_take, a);
+    int ret = img_parse_file(co, argc, argv, ":hf:F:b:cupt:T:qU",
+                             rebase_longopts, rebase_take, a,
+                             &a->image.name);
 
     if (ret >= 0) {
         return ret;
-    }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
     }
     if (!a->unsafe && !a->backing) {
         return img_usage_error("Must specify backing file (-b) or use unsafe "
                                "mode (-u)");
     }
-    a->image.name = argv[optind];
     if (!img_check_source(a->image.image_opts, a->image.format)) {
         return 1;
     }

@@ -101,16 +101,12 @@ static int snapshot_take(Co *co, void *opaque, int c)
 
 static int snapshot_parse(Co *co, SnapshotArgs *a, int argc, char **argv)
 {
-    int ret = img_parse_options(co, argc, argv, ":la:c:d:hqU",
-                                snapshot_longopts, snapshot_take, a);
+    int ret = img_parse_file(co, argc, argv, ":la:c:d:hqU", snapshot_longopts,
+                             snapshot_take, a, &a->image.name);
 
     if (ret >= 0) {
         return ret;
     }
-    if (optind != argc - 1) {
-        return img_usage_error("Expecting one image file name");
-    }
-    a->image.name = argv[optind];
     if (a->action && a->action != 'l') {
         a->image.flags |= OPEN_RDWR;
     }
