@@ -35,11 +35,14 @@ static int zeroes_expand_active(Co *co, Node *node)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t end = qcow2_cluster_up(s, node->length);
-    g_autofree uint8_t *buf = g_malloc0(ZERO_CHUNK);
+    g_autofree uint8_t *buf = g_try_malloc0(ZERO_CHUNK);
     IoVec zeroes;
     Qcow2Map map;
     int r = 0;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     iov_init_buf(&zeroes, buf, ZERO_CHUNK);
     for (int64_t off = 0; off < end && r >= 0; off += map.len) {
         r = qcow2_map(co, node, off, end - off, &map);
@@ -183,9 +186,12 @@ static int zeroes_expand_snapshots(Co *co, Node *node)
     Qcow2State *s = qcow2_state(node);
     g_autoptr(GHashTable) done = g_hash_table_new_full(
         g_int64_hash, g_int64_equal, g_free, NULL);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     int r = 0;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     co_mutex_lock(co, &s->meta);
     /* What is shared with the active table has no zero flags any more: the
      * tables that had some have been copied. */

@@ -167,8 +167,8 @@ uint8_t *qcow2_bitmap_dir_encode(const GPtrArray *entries, size_t *len)
     if (entries->len > QCOW2_MAX_BITMAPS || n > QCOW2_MAX_BITMAP_DIR_BYTES) {
         return NULL;
     }
-    p = buf = g_malloc0(MAX(n, 1));
-    for (guint i = 0; i < entries->len; i++) {
+    p = buf = g_try_malloc0(MAX(n, 1));
+    for (guint i = 0; buf && i < entries->len; i++) {
         const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
         size_t name_len = strlen(e->name);
 

@@ -160,9 +160,9 @@ bool qcow2_bitmap_load_content(Co *co, DirtyBitmap *bm, Bitset *into,
     l.chunk = qcow2_bitmap_chunk_len(s);
     l.per_chunk = l.chunk / s->cluster_size;
     l.max_chunks = MAX(LOAD_MAX_READ / l.chunk, 1);
-    buf = l.buf = g_malloc(l.chunk * l.max_chunks);
+    buf = l.buf = g_try_malloc(l.chunk * l.max_chunks);
     for (int64_t i = 0; i * l.per_chunk < b->e->table_size; i += n) {
-        n = load_chunk(co, &l, i);
+        n = buf ? load_chunk(co, &l, i) : -ENOMEM;
         if (n < 0) {
             error_setg_errno(errp, -n, "Could not read bitmap '%s' from "
                              "image", bm->name);

@@ -112,7 +112,10 @@ static int store_plan(Co *co, Node *node, StoreJob *job)
     Qcow2State *s = qcow2_state(node);
     int r = 0;
 
-    job->table = g_new0(uint64_t, MAX(job->table_size, 1));
+    job->table = g_try_new0(uint64_t, MAX(job->table_size, 1));
+    if (!job->table) {
+        return -ENOMEM;
+    }
     co_mutex_lock(co, &s->meta);
     r = store_plan_table(co, node, job);
     for (int64_t i = 0; r >= 0 && i < job->table_size; i++) {
@@ -238,10 +241,10 @@ static int store_write_table(Co *co, Node *node, StoreJob *job)
 static int store_write(Co *co, Node *node, StoreJob *job)
 {
     Qcow2State *s = qcow2_state(node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
-    g_autofree uint8_t *old = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
+    g_autofree uint8_t *old = g_try_malloc(s->cluster_size);
     int64_t off;
-    int r = 0;
+    int r = buf && old ? 0 : -ENOMEM;
 
     for (int64_t i = 0; r >= 0 && i < job->table_size; i++) {
         if (qcow2_bitmap_table_decode(job->table[i], s->cluster_size, &off) ==

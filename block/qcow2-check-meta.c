@@ -429,8 +429,9 @@ int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,
         *ret = qcow2_check_count(c, cluster);
         return 0;
     }
-    buf = g_malloc(s->cluster_size);
-    off = qcow2_check_read_refblock(co, c, cluster, buf, &first, &len);
+    buf = g_try_malloc(s->cluster_size);
+    off = buf ? qcow2_check_read_refblock(co, c, cluster, buf, &first, &len)
+              : -ENOMEM;
     if (off < 0) {
         return off;
     }

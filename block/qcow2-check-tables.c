@@ -308,8 +308,10 @@ static int walk_l1(Co *co, TableWalk *w)
         uint32_t n = walk_run(w, i, max);
 
         if (n) {
-            buf = buf ? buf : g_malloc((int64_t)max << s->cluster_bits);
-            r = walk_tables(co, w, i, n, buf);
+            if (!buf) {
+                buf = g_try_malloc((int64_t)max << s->cluster_bits);
+            }
+            r = buf ? walk_tables(co, w, i, n, buf) : -ENOMEM;
         } else if (w->l1[i]) {
             w->entry(co, w, i);
         }

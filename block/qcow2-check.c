@@ -98,10 +98,13 @@ void qcow2_check_tell_unknown(Co *co, Qcow2Check *c, int64_t first,
 static int compare_all(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     int64_t first, len;
     int order = s->hdr.refcount_order;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     c->highest = 0;
     for (int64_t i = 0; i < c->n; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
@@ -125,9 +128,12 @@ static int compare_all(Co *co, Qcow2Check *c)
 int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     int64_t first, len;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (int64_t i = 0; i < c->capacity; i = first + len) {
         /* Zeroes if it can't be read, which has been told. */
         qcow2_check_read_refblock(co, c, i, buf, &first, &len);

@@ -28,7 +28,10 @@ static ssize_t deflate_compress(void *dst, size_t dst_len, const void *src,
     if (!isal_lib_load()) {
         return -ELIBACC;
     }
-    level_buf = g_malloc(ISAL_DEF_LVL3_DEFAULT);
+    level_buf = g_try_malloc(ISAL_DEF_LVL3_DEFAULT);
+    if (!level_buf) {
+        return -ENOMEM;
+    }
     isal_deflate_init(&stream);
     stream.next_in = (uint8_t *)src;
     stream.avail_in = src_len;

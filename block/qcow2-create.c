@@ -284,9 +284,14 @@ static bool create_plan_layout(CreatePlan *p, Error **errp)
 static uint8_t *create_first_cluster(CreatePlan *p, Error **errp)
 {
     const BlockdevCreateOptionsQcow2 *o = p->opts;
-    g_autofree uint8_t *buf = g_malloc((size_t)1 << p->hdr.cluster_bits);
-    int64_t ret = qcow2_format_encode(&p->hdr, &p->ext, o->backing_file, buf);
+    g_autofree uint8_t *buf = g_try_malloc((size_t)1 << p->hdr.cluster_bits);
+    int64_t ret;
 
+    if (!buf) {
+        error_setg_errno(errp, ENOMEM, "Could not write the image header");
+        return NULL;
+    }
+    ret = qcow2_format_encode(&p->hdr, &p->ext, o->backing_file, buf);
     if (ret < 0 && o->backing_file) {
         error_setg_errno(errp, -ret, "Could not assign backing file '%s' with "
                          "format '%s'", o->backing_file,
@@ -339,9 +344,13 @@ static bool create_write_metadata(Co *co, CreatePlan *p,
     const Qcow2Layout *l = &p->layout;
     int64_t cluster_size = INT64_C(1) << l->cluster_bits;
     int64_t per_chunk = MAX(CREATE_CHUNK >> l->cluster_bits, 1);
-    g_autofree uint8_t *buf = g_malloc(MIN(per_chunk, l->data)
-                                       << l->cluster_bits);
+    g_autofree uint8_t *buf = g_try_malloc(MIN(per_chunk, l->data)
+                                           << l->cluster_bits);
 
+    if (!buf) {
+        error_setg_errno(errp, ENOMEM, "Could not write the metadata");
+        return false;
+    }
     for (int64_t i = ROUND_DOWN(l->data - 1, per_chunk); i >= 0;
          i -= per_chunk) {
         int64_t n = MIN(per_chunk, l->data - i);

@@ -188,13 +188,13 @@ static bool ext_read_one(uint32_t type, const uint8_t *data, uint32_t len,
     }
 }
 
-/* Exactly [at, end) of the file, zeroes where it is shorter. */
+/* Exactly [at, end) of the file, zeroes where it is shorter; NULL: no memory. */
 static uint8_t *ext_area(const uint8_t *buf, size_t len, size_t at,
                          size_t end)
 {
-    uint8_t *area = g_malloc0(end - at);
+    uint8_t *area = g_try_malloc0(end - at);
 
-    if (len > at) {
+    if (area && len > at) {
         memcpy(area, buf + at, MIN(len, end) - at);
     }
     return area;
@@ -214,6 +214,10 @@ bool qcow2_exts_decode(const uint8_t *buf, size_t len, const Qcow2Header *h,
     }
     n = end - start;
     area = ext_area(buf, len, start, end);
+    if (!area) {
+        error_setg_errno(errp, ENOMEM, "Could not read header extensions");
+        return false;
+    }
     while (at < n) {
         uint32_t type, ext_len;
 

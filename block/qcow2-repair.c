@@ -84,12 +84,15 @@ static bool repair_block(Co *co, Qcow2Check *c, uint8_t *buf, bool exists,
 int qcow2_repair_refcounts(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     /* Nothing refers to it, unless what does could not be understood. */
     Reclaim rc = { .wanted = !c->lost && !c->res->corruptions &&
                              !c->res->check_errors };
     int64_t first, len;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (int64_t i = 0; i < c->n; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
         int r = 0;
@@ -140,9 +143,12 @@ static int64_t rebuild_find_room(Co *co, Qcow2Check *c, int64_t need,
                                  bool leaked)
 {
     Qcow2State *s = qcow2_state(c->node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     int64_t first, len, run = 0;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (int64_t i = 0; i < c->n; i = first + len) {
         /* Zeroes if it can't be read: then only references count. */
         qcow2_check_read_refblock(co, c, i, buf, &first, &len);
@@ -217,9 +223,12 @@ static int rebuild_plan(Co *co, Qcow2Check *c, int order, Rebuild *rb)
 static int rebuild_keep_lost(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     int64_t first, len;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (int64_t i = 0; i < c->n; i = first + len) {
         int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
 
@@ -247,10 +256,13 @@ static bool rebuild_is_own(const Rebuild *rb, int64_t cluster)
 static int rebuild_write_blocks(Co *co, Qcow2Check *c, const Rebuild *rb)
 {
     Qcow2State *s = qcow2_state(c->node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     int64_t n = INT64_C(1) << rb->block_bits;
     int r = 0;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (int64_t b = 0; b < rb->blocks && r >= 0; b++) {
         memset(buf, 0, s->cluster_size);
         for (int64_t k = 0; k < n && b * n + k < rb->end; k++) {
@@ -273,8 +285,11 @@ static int rebuild_write_table(Co *co, Qcow2Check *c, const Rebuild *rb)
 {
     Qcow2State *s = qcow2_state(c->node);
     int64_t len = rb->table_clusters << s->cluster_bits;
-    g_autofree uint8_t *buf = g_malloc0(len);
+    g_autofree uint8_t *buf = g_try_malloc0(len);
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (int64_t b = 0; b < rb->blocks; b++) {
         stq_be_p(buf + b * 8, (rb->start + b) << s->cluster_bits);
     }
@@ -316,7 +331,11 @@ static int rebuild_switch(Co *co, Qcow2Check *c, const Rebuild *rb)
                       ((uint64_t)1 << s->refcount_bits) - 1;
     s->refblock_bits = rb->block_bits;
     s->refslice_bits += old_order - rb->order;
-    r = qcow2_refcount_init(co, c->node, NULL) ? 0 : -EIO;
+    if (!qcow2_refcount_init(co, c->node, NULL)) {
+        /* The image is whole, but this node counts no more. */
+        s->corrupt = true;
+        r = -EIO;
+    }
     qcow2_overlap_reset(s);
     co_mutex_unlock(&s->meta);
     return r;

@@ -56,9 +56,12 @@ static int reader_fill(Co *co, Qcow2SnapshotReader *r, int64_t need)
     int64_t len = MAX(need, READER_WINDOW);
 
     g_free(r->buf);
-    r->buf = g_malloc(len);
+    r->buf = g_try_malloc(len);
     r->buf_off = r->off;
-    r->buf_len = len;
+    r->buf_len = r->buf ? len : 0;
+    if (!r->buf) {
+        return -ENOMEM;
+    }
     return reader_pread(co, r, 0, len, r->buf);
 }
 
@@ -70,8 +73,8 @@ static int reader_long_entry(Co *co, Qcow2SnapshotReader *r,
     Qcow2State *s = qcow2_state(r->node);
     int64_t head = 40 + QCOW2_MAX_SNAPSHOT_EXTRA;
     uint64_t names = lens->entry - 40 - lens->extra;
-    g_autofree uint8_t *buf = g_malloc(head + names);
-    int err = reader_pread(co, r, 0, head, buf);
+    g_autofree uint8_t *buf = g_try_malloc(head + names);
+    int err = buf ? reader_pread(co, r, 0, head, buf) : -ENOMEM;
 
     if (err >= 0) {
         err = reader_pread(co, r, 40 + (int64_t)lens->extra, names,
@@ -217,8 +220,8 @@ static uint8_t *snapshots_build(Node *node, int64_t *len)
     if (*len > QCOW2_MAX_SNAPSHOTS_BYTES) {
         return NULL;
     }
-    p = buf = g_malloc(MAX(*len, 1));
-    for (unsigned i = 0; i < s->nb_snapshots; i++) {
+    p = buf = g_try_malloc(MAX(*len, 1));
+    for (unsigned i = 0; buf && i < s->nb_snapshots; i++) {
         qcow2_snapshot_encode(&s->snapshots[i], p);
         p += qcow2_snapshot_encoded_len(&s->snapshots[i]);
     }

@@ -109,10 +109,13 @@ int qcow2_snapshot_add_refs(Co *co, Node *node, const uint64_t *l1,
                             uint32_t n, int64_t delta)
 {
     Qcow2State *s = qcow2_state(node);
-    g_autofree uint8_t *buf = g_malloc(s->cluster_size);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
     RefRun run = { node, delta };
     int r = 0;
 
+    if (!buf) {
+        return -ENOMEM;
+    }
     for (uint32_t i = 0; i < n; i++) {
         int64_t off = l1[i] & QCOW2_OFFSET_MASK;
 

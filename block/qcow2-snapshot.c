@@ -147,10 +147,14 @@ static int snapshot_end(Co *co, Node *node, int r)
 static int64_t snapshot_copy_l1(Co *co, Node *node, const uint64_t *l1,
                                 uint32_t n)
 {
-    g_autofree uint64_t *copy = g_new(uint64_t, MAX(n, 1));
-    int64_t off = qcow2_alloc_clusters(co, node, MAX((int64_t)n * 8, 1));
+    g_autofree uint64_t *copy = g_try_new(uint64_t, MAX(n, 1));
+    int64_t off;
     int r;
 
+    if (!copy) {
+        return -ENOMEM;
+    }
+    off = qcow2_alloc_clusters(co, node, MAX((int64_t)n * 8, 1));
     if (off < 0) {
         return off;
     }
@@ -394,22 +398,25 @@ static void apply_switch(Co *co, Node *node, uint64_t *l1, uint32_t n,
     qcow2_overlap_reset(s);
 }
 
-/* The snapshot's table, long enough for its disk; or NULL. */
-static uint64_t *apply_make_l1(const Qcow2State *s, const Qcow2Snapshot *sn,
-                               const uint64_t *from, uint32_t *n)
+/* The snapshot's table, long enough for its disk. */
+static int apply_make_l1(const Qcow2State *s, const Qcow2Snapshot *sn,
+                         const uint64_t *from, uint64_t **ret, uint32_t *n)
 {
     int64_t needed = qcow2_size_to_l1(s, sn->disk_size);
     uint64_t *l1;
 
     if (sn->disk_size > INT64_MAX || needed > QCOW2_MAX_L1_BYTES / 8) {
-        return NULL;
+        return -EFBIG;
     }
     *n = MAX(needed, (int64_t)sn->l1_size);
-    l1 = g_new0(uint64_t, MAX(*n, 1));
+    *ret = l1 = g_try_new0(uint64_t, MAX(*n, 1));
+    if (!l1) {
+        return -ENOMEM;
+    }
     for (uint32_t i = 0; i < sn->l1_size; i++) {
         l1[i] = from[i] & ~QCOW2_COPIED;
     }
-    return l1;
+    return 0;
 }
 
 /* Drops what the former active table held. */
@@ -438,11 +445,12 @@ static int snapshot_apply_locked(Co *co, Node *node, const Qcow2Snapshot *sn,
     uint32_t n = 0, old_n = s->hdr.l1_size;
     int r;
 
-    l1 = apply_make_l1(s, sn, from, &n);
-    if (!l1) {
-        return -EFBIG;
+    r = apply_make_l1(s, sn, from, &l1, &n);
+    if (r < 0) {
+        return r;
     }
-    r = snapshot_begin(co, node);
+    old = g_try_new(uint64_t, MAX(old_n, 1));
+    r = old ? snapshot_begin(co, node) : -ENOMEM;
     if (r >= 0) {
         s->untidy = true;
         r = qcow2_snapshot_add_refs(co, node, l1, n, 1);
@@ -460,7 +468,7 @@ static int snapshot_apply_locked(Co *co, Node *node, const Qcow2Snapshot *sn,
     if (r < 0) {
         return r;
     }
-    old = g_memdup2(s->l1, MAX(old_n, 1) * sizeof(*old));
+    memcpy(old, s->l1, (size_t)old_n * sizeof(*old));
     apply_switch(co, node, g_steal_pointer(&l1), n, off, sn->disk_size);
     return apply_drop_old(co, node, old, old_n, old_off);
 }

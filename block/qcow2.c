@@ -47,8 +47,8 @@ static uint8_t *read_first_cluster(Co *co, Node *node, size_t *len,
     if (cluster > FIRST_READ) {
         n = MIN(file_len, cluster);
         g_free(buf);
-        buf = g_malloc0(cluster);
-        r = io_pread(co, node->file, 0, n, buf, 0);
+        buf = g_try_malloc0(cluster);
+        r = buf ? io_pread(co, node->file, 0, n, buf, 0) : -ENOMEM;
         if (r < 0) {
             error_setg_errno(errp, -r, "Could not read qcow2 header");
             return NULL;

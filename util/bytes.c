@@ -141,7 +141,8 @@ void *aligned_alloc_io(size_t align, size_t len)
     void *p = aligned_try_alloc_io(align, len);
 
     if (!p) {
-        g_error("out of memory: %zu bytes aligned to %zu", len, align);
+        error_report("Cannot allocate %zu bytes", len);
+        exit(1);
     }
     return p;
 }

@@ -243,6 +243,7 @@ STEPS = {
                                  '2000']),
     'faults': lambda: tap('faults', ['tests/crash/fault-table', '--share',
                                      '1']),
+    'memory': lambda: tap('memory', ['tests/crash/memory-table']),
 }
 NAMES = list(STEPS)
 DEFAULT = NAMES[:NAMES.index('peer') + 1]
