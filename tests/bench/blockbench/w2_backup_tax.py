@@ -5,7 +5,8 @@
 A guest writes 4k at random places at a steady rate.  Its latencies are looked
 at in three spans: before the backup, during a full push backup
 (blockdev-backup to a qcow2), and during a pull backup (copy-before-write with
-a scratch image, the snapshot read by nbdcopy).
+a scratch image, the snapshot read by nbdcopy).  Both are timed without a
+guest, too.
 """
 
 import os
@@ -23,7 +24,11 @@ TABLES = [
      "guest got of the 2000 (memory) or 1000 (disk) a second it asks for."),
     ("W2d duration of the backup itself, under that load",
      ["job_s", "cpu_s", "rss_mib"],
-     "limit: copying the same data with cp (push) or reading it (pull)."),
+     "limit: copying the same data with dd (push) or reading it (pull)."),
+    ("W2i duration of the backup without a guest",
+     ["job_s", "cpu_s", "rss_mib"],
+     "limit: as above; the pull goes through a socket to nbdcopy, the limit "
+     "does not."),
 ]
 
 
@@ -140,16 +145,52 @@ class Setting:
                   calm, start)
         self.note("pull backup", side.letter, rep, samples, start, end)
 
+    def alone(self, side, rep, kind, run):
+        """run(daemon) with a disk and an empty image, and nobody else."""
+        with StorageDaemon(side, self.folder) as daemon, \
+                scratch(self.target):
+            daemon.add_qcow2("disk", self.paths[side.letter], self.options)
+            empty_image(self.target, self.size)
+            daemon.add_qcow2("target", self.target, self.options)
+            cpu = daemon.cpu()
+            start = time.time()
+            run(daemon)
+            self.bench.results.add(
+                f"W2i/{self.word} {kind} backup", side.letter, rep,
+                {"job_s": time.time() - start, "cpu_s": daemon.cpu() - cpu,
+                 "rss_mib": peak_rss_mib(daemon.pid)})
+
+    def idle(self, side, rep):
+        def push(daemon):
+            daemon.qmp.cmd("blockdev-backup", {
+                "job-id": "backup", "device": "disk", "target": "target",
+                "sync": "full"})
+            daemon.qmp.wait_job("backup")
+
+        def pull(daemon):
+            daemon.qmp.cmd("blockdev-add", {
+                "driver": "copy-before-write", "node-name": "cbw",
+                "file": "disk", "target": "target"})
+            daemon.qmp.cmd("blockdev-add", {
+                "driver": "snapshot-access", "node-name": "snapshot",
+                "file": "cbw"})
+            load.nbdcopy(daemon.export("snapshot"))
+            daemon.unexport("snapshot")
+
+        self.alone(side, rep, "push", push)
+        self.alone(side, rep, "pull", pull)
+
     def copy_limit(self, rep):
         flags = ["iflag=direct", "oflag=direct"] if self.direct else []
         copy = run_tool(["dd", f"if={self.raw}", f"of={self.target}", "bs=4M",
                          *flags], rss=False)
         read = run_tool(["dd", f"if={self.raw}", "of=/dev/null", "bs=4M",
                          *flags[:1]], rss=False)
-        for kind, figures in (("push", copy), ("pull", read)):
-            self.bench.results.add(
-                f"W2d/{self.word} {kind} backup", "limit", rep,
-                {"job_s": figures["wall_s"], "cpu_s": figures["cpu_s"]})
+        for table in ("W2d", "W2i"):
+            for kind, figures in (("push", copy), ("pull", read)):
+                self.bench.results.add(
+                    f"{table}/{self.word} {kind} backup", "limit", rep,
+                    {"job_s": figures["wall_s"], "cpu_s": figures["cpu_s"]})
 
     def run(self, reps):
         bench = self.bench
@@ -164,7 +205,7 @@ class Setting:
                         bench.memory_to_fill(), scratch(self.target):
                     self.raw_file(rep)
                     self.copy_limit(rep)
-                for kind in (self.push, self.pull):
+                for kind in (self.push, self.pull, self.idle):
                     for side in bench.order(rep):
                         with bench.attempt(
                                 f"W2d/{self.word} {kind.__name__} backup",
