@@ -390,8 +390,9 @@ static bool mirror_replace(Co *co, MirrorJob *m, Transaction *tran, Node *from,
     if (!graph_replace_node(co, tran, from, m->target, errp)) {
         return false;
     }
-    if (from == m->source &&
-        !graph_replace_node(co, tran, m->filter, m->target, errp)) {
+    /* The filter goes: above the source, if that stays where it is. */
+    if (!graph_replace_node(co, tran, m->filter, from == m->source
+                            ? m->target : m->source, errp)) {
         return false;
     }
     return graph_check(tran, nodes, ARRAY_SIZE(nodes), errp);
@@ -421,7 +422,7 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
                       chain_format_of(m->target, false), errp);
     tran_finalize(co, tran, ok);
     co_move(co, loop_main());
-    if (ok && from == m->source) {
+    if (ok) {
         node_unref(co, m->filter);
         m->filter = NULL;
     }
