@@ -32,6 +32,15 @@ TABLES = [
 ]
 
 
+def add_snapshot(daemon, target):
+    """The state of "disk" as "snapshot"; guests write to "cbw" from now on."""
+    daemon.qmp.cmd("blockdev-add", {
+        "driver": "copy-before-write", "node-name": "cbw",
+        "file": "disk", "target": target})
+    daemon.qmp.cmd("blockdev-add", {
+        "driver": "snapshot-access", "node-name": "snapshot", "file": "cbw"})
+
+
 class Setting:
     def __init__(self, bench, word, folder, options, size, rate, calm):
         self.bench = bench
@@ -114,12 +123,7 @@ class Setting:
             daemon.add_qcow2("disk", self.paths[side.letter], self.options)
             empty_image(self.target, self.size)
             daemon.add_qcow2("scratch", self.target, self.options)
-            daemon.qmp.cmd("blockdev-add", {
-                "driver": "copy-before-write", "node-name": "cbw",
-                "file": "disk", "target": "scratch"})
-            daemon.qmp.cmd("blockdev-add", {
-                "driver": "snapshot-access", "node-name": "snapshot",
-                "file": "cbw"})
+            add_snapshot(daemon, "scratch")
             uri = daemon.export("cbw", writable=True)
             snapshot = daemon.export("snapshot")
             writer = self.writer(uri, rep)
@@ -168,12 +172,7 @@ class Setting:
             daemon.qmp.wait_job("backup")
 
         def pull(daemon):
-            daemon.qmp.cmd("blockdev-add", {
-                "driver": "copy-before-write", "node-name": "cbw",
-                "file": "disk", "target": "target"})
-            daemon.qmp.cmd("blockdev-add", {
-                "driver": "snapshot-access", "node-name": "snapshot",
-                "file": "cbw"})
+            add_snapshot(daemon, "target")
             load.nbdcopy(daemon.export("snapshot"))
             daemon.unexport("snapshot")
 
