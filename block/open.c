@@ -78,7 +78,7 @@ OpenFlags open_inherited_flags(OpenFlags parent, EdgeRole role)
     OpenFlags flags = parent & ~(OPEN_NO_BACKING | OPEN_CHECK | OPEN_RESIZE);
 
     if (role == ROLE_COW) {
-        return flags & ~(OPEN_RDWR | OPEN_AUTO_RDONLY | OPEN_UNMAP);
+        return flags & ~(OPEN_RDWR | OPEN_AUTO_RDONLY);
     }
     /* The parent decides which discards it passes on. */
     return flags | OPEN_UNMAP;
