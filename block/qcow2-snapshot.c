@@ -58,12 +58,6 @@ static SnapshotInfo *snapshot_info(const Qcow2Snapshot *sn)
     return info;
 }
 
-/* What lies in a data file has no refcounts that snapshots could share. */
-static bool snapshot_supported(Node *node)
-{
-    return !qcow2_state(node)->external_data;
-}
-
 static bool snapshot_list(Co *co, Node *node, SnapshotInfoList **ret,
                           Error **errp)
 {
@@ -85,6 +79,7 @@ static int snapshot_begin(Co *co, Node *node)
     Qcow2State *s = qcow2_state(node);
     int r = 0;
 
+    /* What lies in a data file has no refcounts that snapshots could share. */
     if (s->external_data) {
         return -ENOTSUP;
     }
@@ -515,7 +510,8 @@ static bool snapshot_apply(Co *co, Node *node, const char *id_or_name,
         i = snapshot_find(s, NULL, id_or_name);
     }
     if (i < 0) {
-        error_setg_errno(errp, ENOENT, "Failed to load snapshot");
+        error_setg_errno(errp, s->external_data ? ENOTSUP : ENOENT,
+                         "Failed to load snapshot");
         return false;
     }
     if (s->snapshots[i].disk_size != (uint64_t)node->length &&
@@ -569,7 +565,6 @@ static bool snapshot_load(Co *co, Node *node, const char *id,
 }
 
 const SnapshotOps qcow2_snapshot_ops = {
-    .supported = snapshot_supported,
     .create = snapshot_create,
     .apply = snapshot_apply,
     .remove = snapshot_remove,

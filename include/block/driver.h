@@ -93,8 +93,6 @@ typedef struct ImageOps {
 } ImageOps;
 
 typedef struct SnapshotOps {
-    /* Whether this image, as it is, can hold any; NULL: always. */
-    bool (*supported)(Node *node);
     /* @icount: instructions of a machine so far; -1: unknown. 0 or -errno,
      * which programs print. */
     int (*create)(Co *co, Node *node, const char *name, int64_t date_ns,

@@ -132,17 +132,10 @@ static int snapshot_list(Co *co, Node *node)
     return 0;
 }
 
-static bool snapshot_supported(Node *node)
-{
-    const SnapshotOps *ops = node->drv->snapshots;
-
-    return !ops->supported || ops->supported(node);
-}
-
 static int snapshot_create(Co *co, Node *node, const char *name)
 {
     const SnapshotOps *ops = node->drv->snapshots;
-    int r = ops && ops->create && snapshot_supported(node) ?
+    int r = ops && ops->create ?
             ops->create(co, node, name, g_get_real_time() * 1000, 0) :
             -ENOTSUP;
 
@@ -160,8 +153,6 @@ static int snapshot_apply(Co *co, Node *node, const char *name)
 
     if (!ops || !ops->apply) {
         error_setg(&err, "Block driver does not support snapshots");
-    } else if (!snapshot_supported(node)) {
-        error_setg(&err, "Failed to load snapshot: Operation not supported");
     } else if (ops->apply(co, node, name, &err)) {
         return 0;
     }
