@@ -16,11 +16,9 @@
 #include <sys/mman.h>
 
 #include "util/loop.h"
+#include "fuzz.h"
 
 #define KEEP_MAX (1 << 20)
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static GPtrArray *inputs;       /* of GBytes */
 static uint8_t *kept;           /* the file, mapped */

@@ -12,14 +12,7 @@
 
 #include "block/nbd-client.h"
 #include "util/bytes.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-typedef struct Input {
-    const uint8_t *data;
-    size_t len;
-} Input;
+#include "fuzz.h"
 
 static uint8_t *fuzz_reply(uint8_t *p, uint32_t option, uint32_t type,
                            const void *data, uint32_t len)

@@ -19,16 +19,9 @@
 #include "nbd/server.h"
 #include "util/bytes.h"
 #include "util/loop.h"
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+#include "fuzz.h"
 
 static NbdServer *server, *poor;   /* without memory to share */
-
-typedef struct Input {
-    const uint8_t *data;
-    size_t len;
-} Input;
 
 /* Structured replies or extended headers, contexts, GO. */
 static size_t fuzz_handshake(uint8_t *p, bool extended)

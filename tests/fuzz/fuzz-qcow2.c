@@ -17,19 +17,12 @@
 #include "block/dirty-bitmap.h"
 #include "block/open.h"
 #include "util/bytes.h"
+#include "fuzz.h"
 
 enum { FUZZ_READ, FUZZ_CHECK, FUZZ_BITMAPS };
 
 #define FUZZ_MAX (256 * KiB)
 #define FUZZ_CAPACITY (512 * KiB)
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
-
-typedef struct Input {
-    const uint8_t *data;
-    size_t len;
-} Input;
 
 static BlockDriver fuzz_driver;
 

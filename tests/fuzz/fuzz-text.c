@@ -19,11 +19,9 @@
 #include "qapi/qapi-commands.h"
 #include "util/keyval.h"
 #include "util/loop.h"
+#include "fuzz.h"
 
 enum { FUZZ_JSON, FUZZ_QAPI, FUZZ_QMP };
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 static void fuzz_same(const json_t *a, const json_t *b)
 {
@@ -152,11 +150,6 @@ const QmpCommand *qmp_command_find(const char *name)
     }
     return NULL;
 }
-
-typedef struct Input {
-    const uint8_t *data;
-    size_t len;
-} Input;
 
 static void fuzz_hung_up(void *opaque)
 {
