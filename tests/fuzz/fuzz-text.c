@@ -19,6 +19,7 @@
 #include "qapi/qapi-commands.h"
 #include "util/keyval.h"
 #include "util/loop.h"
+#include "../unit/qmp-table.h"
 #include "fuzz.h"
 
 enum { FUZZ_JSON, FUZZ_QAPI, FUZZ_QMP };
@@ -140,16 +141,6 @@ const QmpCommand qmp_commands[] = {
     { "wait", fuzz_wait, 0 },
     { NULL }
 };
-
-const QmpCommand *qmp_command_find(const char *name)
-{
-    for (const QmpCommand *cmd = qmp_commands; cmd->name; cmd++) {
-        if (g_str_equal(cmd->name, name)) {
-            return cmd;
-        }
-    }
-    return NULL;
-}
 
 static void fuzz_hung_up(void *opaque)
 {

@@ -9,6 +9,7 @@
 #include "monitor/session.h"
 #include "qapi/qapi-commands.h"
 #include "qapi/qapi-events.h"
+#include "qmp-table.h"
 
 #include <sys/socket.h>
 
@@ -87,16 +88,6 @@ const QmpCommand qmp_commands[] = {
     { "test-slow", cmd_slow, 0 },
     { NULL }
 };
-
-const QmpCommand *qmp_command_find(const char *name)
-{
-    for (const QmpCommand *cmd = qmp_commands; cmd->name; cmd++) {
-        if (g_str_equal(cmd->name, name)) {
-            return cmd;
-        }
-    }
-    return NULL;
-}
 
 /* ---- a client ---- */
 
