@@ -382,19 +382,9 @@ static void judge_check(Co *co, Test *t, Node *node, bool repair, bool leaks)
 
 static Node *state_node(Test *t, int64_t len)
 {
-    Node *mem = node_new(&mem_driver, "mem", &error_abort);
-    MemState *s = mem->state;
+    Node *mem = mem_file(&mem_driver, t->disk, t->capacity, t->capacity, 1);
 
-    mem->opened = true;
-    mem->flags = OPEN_RDWR | OPEN_UNMAP;
-    mem->options = g_new0(BlockdevOptions, 1);
-    mem->options->driver = BLOCKDEV_DRIVER_NULL_CO;
     mem->length = len;
-    mem->limits.request_alignment = 1;
-    s->capacity = t->capacity;
-    s->data = g_malloc(t->capacity);
-    memcpy(s->data, t->disk, t->capacity);
-    s->rand = g_rand_new_with_seed(1);
     return mem;
 }
 

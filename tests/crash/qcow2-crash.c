@@ -183,19 +183,10 @@ static Node *crash_node(BlockDriver *drv, Test *t)
     drv->discard = crash_discard;
     drv->flush = crash_flush;
     drv->info = crash_info;
-    node = node_new(drv, "mem", &error_abort);
-    node->opened = true;
-    node->flags = OPEN_RDWR | OPEN_UNMAP;
-    node->options = g_new0(BlockdevOptions, 1);
-    node->options->driver = BLOCKDEV_DRIVER_NULL_CO;
-    node->length = t->initial_len;
+    node = mem_file(drv, t->initial, t->initial_len, CAPACITY, t->seed + 2);
     node->limits.request_alignment = t->set->align;
     s = node->state;
-    s->data = g_malloc0(CAPACITY);
-    s->capacity = CAPACITY;
     s->latency_ns = 100000;
-    s->rand = g_rand_new_with_seed(t->seed + 2);
-    memcpy(s->data, t->initial, t->initial_len);
     return node;
 }
 

@@ -53,24 +53,6 @@ static bool fuzz_resize(Co *co, Node *node, int64_t length, bool exact,
     return true;
 }
 
-static Node *fuzz_file(const Input *in)
-{
-    Node *node = node_new(&fuzz_driver, "mem", &error_abort);
-    MemState *s = node->state;
-
-    node->opened = true;
-    node->flags = OPEN_RDWR | OPEN_UNMAP;
-    node->options = g_new0(BlockdevOptions, 1);
-    node->options->driver = BLOCKDEV_DRIVER_NULL_CO;
-    node->length = in->len;
-    node->limits.request_alignment = 1;
-    s->capacity = FUZZ_CAPACITY;
-    s->data = g_malloc0(FUZZ_CAPACITY);
-    s->rand = g_rand_new_with_seed(1);
-    memcpy(s->data, in->data, in->len);
-    return node;
-}
-
 static Node *fuzz_open(Co *co, const Input *in, OpenFlags flags)
 {
     bool data_file = in->len >= 80 && (in->data[79] & 4);
@@ -169,11 +151,12 @@ static void fuzz_image(Co *co, void *opaque)
         [FUZZ_CHECK] = OPEN_RDWR | OPEN_CHECK,
         [FUZZ_BITMAPS] = OPEN_RDWR | OPEN_UNMAP,
     };
+    const Input *in = opaque;
     Node *file, *node;
 
     control_lock(co);
-    file = fuzz_file(opaque);
-    node = fuzz_open(co, opaque, flags[FUZZ_VERB]);
+    file = mem_file(&fuzz_driver, in->data, in->len, FUZZ_CAPACITY, 1);
+    node = fuzz_open(co, in, flags[FUZZ_VERB]);
     if (node) {
         if (FUZZ_VERB == FUZZ_READ) {
             fuzz_content(co, node);

@@ -193,6 +193,27 @@ static inline Node *mem_node(const BlockDriver *drv, const char *name,
     return node;
 }
 
+/* A file of @length bytes, a copy of @data, that may grow to @capacity; formats
+ * can be opened over it. Control lock. */
+static inline Node *mem_file(const BlockDriver *drv, const void *data,
+                             int64_t length, int64_t capacity, uint32_t seed)
+{
+    Node *node = node_new(drv, "mem", &error_abort);
+    MemState *s = node->state;
+
+    node->opened = true;
+    node->flags = OPEN_RDWR | OPEN_UNMAP;
+    node->options = g_new0(BlockdevOptions, 1);
+    node->options->driver = BLOCKDEV_DRIVER_NULL_CO;
+    node->length = length;
+    node->limits.request_alignment = 1;
+    s->capacity = capacity;
+    s->data = g_malloc0(capacity);
+    memcpy(s->data, data, length);
+    s->rand = g_rand_new_with_seed(seed);
+    return node;
+}
+
 static const RootOps mem_root_ops = { .kind = "test" };
 
 static inline Root *mem_root(Co *co, Node *node, uint64_t perm)
