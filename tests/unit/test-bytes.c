@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 The project's contributors */
 /* Fields, sizes, aligned memory. What sizes look like was read off QEMU 7.2. */
 #include "util/bytes.h"
+#include "util/iov.h"
 
 static void test_fields(void)
 {
@@ -158,6 +159,39 @@ static void test_aligned(void)
     }
 }
 
+/* Zeroes between ones, and each single byte of them. */
+static void zero_try(uint8_t *mem, size_t off, size_t len, size_t step)
+{
+    uint8_t *buf = mem + off;
+
+    memset(buf, 0, len);
+    g_assert_true(buffer_is_zero(buf, len));
+    for (size_t i = 0; i < len; i += step) {
+        buf[i] = 1 << i % 8;
+        g_assert_false(buffer_is_zero(buf, len));
+        buf[i] = 0;
+    }
+    memset(buf, 0xff, len);
+}
+
+static void test_buffer_is_zero(void)
+{
+    static const size_t large[] = { 4096, 4097, 65535, 65536, 70001 };
+    size_t size = 128 * KiB;
+    g_autoptr(AlignedBuf) mem = aligned_alloc_io(4096, size);
+
+    memset(mem, 0xff, size);
+    for (size_t len = 0; len < 600; len++) {
+        for (size_t off = 1; off <= 64; off += off < 8 ? 1 : 7) {
+            zero_try(mem, off, len, 1);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(large); i++) {
+        zero_try(mem, 64, large[i], 13);
+        zero_try(mem, 77, large[i], 17);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -168,5 +202,6 @@ int main(int argc, char **argv)
     g_test_add_func("/bytes/size-parse/hex-suffix", test_hex_suffix_warns);
     g_test_add_func("/bytes/size-to-str", test_size_to_str);
     g_test_add_func("/bytes/aligned", test_aligned);
+    g_test_add_func("/bytes/buffer-is-zero", test_buffer_is_zero);
     return g_test_run();
 }
