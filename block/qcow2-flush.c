@@ -96,14 +96,20 @@ int qcow2_empty_caches(Co *co, Node *node)
 
 /* ---- forgetting what is not used ---- */
 
+/* Less is left to the allocator, which is about to need it again. */
+#define CLEAN_WORTH (256 * KiB)
+
 static void clean_timer(void *opaque)
 {
     Qcow2State *s = opaque;
-    bool l2 = qcow2_cache_clean_unused(s->l2_cache);
-    bool refblocks = qcow2_cache_clean_unused(s->refblock_cache);
 
+    if (qcow2_cache_clean_unused(s->l2_cache) +
+        qcow2_cache_clean_unused(s->refblock_cache) >= CLEAN_WORTH) {
+        memory_give_back();
+    }
     s->cache_clean_armed = false;
-    if (l2 || refblocks) {
+    if (!qcow2_cache_is_empty(s->l2_cache) ||
+        !qcow2_cache_is_empty(s->refblock_cache)) {
         qcow2_cache_clean_arm(s);
     }
 }

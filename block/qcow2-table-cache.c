@@ -531,15 +531,23 @@ void qcow2_cache_drop_all(Co *co, Qcow2Cache *c)
     }
 }
 
-bool qcow2_cache_clean_unused(Qcow2Cache *c)
+int64_t qcow2_cache_clean_unused(Qcow2Cache *c)
 {
+    int64_t freed = 0;
+
     for (unsigned i = c->tables->len; i-- > 0;) {
         Qcow2Table *t = g_ptr_array_index(c->tables, i);
 
         if (t->clean_gen != c->clean_gen && table_evictable(t)) {
             table_remove(c, t);
+            freed += c->entry_size;
         }
     }
     c->clean_gen++;
-    return c->tables->len;
+    return freed;
+}
+
+bool qcow2_cache_is_empty(const Qcow2Cache *c)
+{
+    return !c->tables->len;
 }

@@ -149,7 +149,8 @@ int qcow2_cache_write(Co *co, Qcow2Cache *c);
  * free or were written otherwise. Waits for those being written. */
 void qcow2_cache_drop(Co *co, Qcow2Cache *c, int64_t off, int64_t len);
 void qcow2_cache_drop_all(Co *co, Qcow2Cache *c);
-/* Frees what was not used since the last call; true if anything remains. */
-bool qcow2_cache_clean_unused(Qcow2Cache *c);
+/* Frees what was not used since the last call; how many bytes that were. */
+int64_t qcow2_cache_clean_unused(Qcow2Cache *c);
+bool qcow2_cache_is_empty(const Qcow2Cache *c);
 
 #endif

@@ -9,6 +9,8 @@
  */
 #include "util/bytes.h"
 
+#include <malloc.h>
+
 /* The multiplier's exponent, or -1 if @c is no suffix. */
 static int size_suffix_shift(char c)
 {
@@ -150,4 +152,11 @@ void *aligned_alloc_io(size_t align, size_t len)
 void aligned_free(void *p)
 {
     free(p);
+}
+
+void memory_give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

@@ -92,6 +92,9 @@ char *size_to_str(uint64_t bytes);
 void *aligned_alloc_io(size_t align, size_t len);
 void *aligned_try_alloc_io(size_t align, size_t len);
 void aligned_free(void *p);
+/* What is free within the allocator's heaps goes back to the system; a
+ * millisecond or so. */
+void memory_give_back(void);
 typedef void AlignedBuf;
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(AlignedBuf, aligned_free)
 
