@@ -11,6 +11,7 @@
 #include "block/io.h"
 #include "block/mirror.h"
 #include "block/owner.h"
+#include "block/reopen.h"
 #include "block/snapshot-delete.h"
 #include "block/stream.h"
 #include "qapi/qapi-commands.h"
@@ -331,6 +332,7 @@ bool qmp_change_backing_file(Co *co, const char *device,
 {
     Node *top = node_lookup(device, errp);
     Node *node;
+    bool sealed;
     int ret;
 
     if (!top || !chain_check_root(top, errp)) {
@@ -350,11 +352,18 @@ bool qmp_change_backing_file(Co *co, const char *device,
                    device);
         return false;
     }
+    sealed = node->read_only;
+    if (sealed && !reopen_set_read_only(co, node, false, errp)) {
+        return false;
+    }
     drain_begin(co, node);
     ret = chain_write_backing(co, node, backing_file, node->backing_format);
     co_move(co, node->loop);
     drain_end(node);
     co_move(co, loop_main());
+    if (sealed) {
+        reopen_set_read_only(co, node, true, NULL);
+    }
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not change backing file to '%s'",
                          backing_file);
