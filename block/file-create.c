@@ -227,7 +227,7 @@ static bool file_create_regular(int fd, const BlockdevCreateOptionsFile *o,
         return false;
     }
     if (o->size > INT64_MAX) {
-        error_setg_errno(errp, EFBIG, "Could not resize file");
+        error_setg_errno(errp, EINVAL, "Could not resize file");
         return false;
     }
     if (!file_set_length(fd, 0, o->size,
