@@ -39,13 +39,20 @@ static TranStep *tran_step(Transaction *tran, guint i)
     return &g_array_index(tran->steps, TranStep, i);
 }
 
-static void tran_end(Transaction *tran)
+static void tran_end(Co *co, Transaction *tran)
 {
     for (guint i = tran->steps->len; i-- > 0;) {
         TranStep *step = tran_step(tran, i);
 
         if (step->ops->clean) {
             step->ops->clean(step->opaque);
+        }
+    }
+    for (guint i = tran->steps->len; i-- > 0;) {
+        TranStep *step = tran_step(tran, i);
+
+        if (step->ops->release) {
+            step->ops->release(co, step->opaque);
         }
     }
     g_array_free(tran->steps, TRUE);
@@ -62,7 +69,7 @@ void tran_commit(Co *co, Transaction *tran)
             step->ops->commit(co, step->opaque);
         }
     }
-    tran_end(tran);
+    tran_end(co, tran);
 }
 
 void tran_abort(Co *co, Transaction *tran)
@@ -75,7 +82,7 @@ void tran_abort(Co *co, Transaction *tran)
             step->ops->abort(co, step->opaque);
         }
     }
-    tran_end(tran);
+    tran_end(co, tran);
 }
 
 bool tran_finalize(Co *co, Transaction *tran, bool ok)

@@ -55,16 +55,15 @@ static bool check_node(Co *co, Node *node, Error **errp)
     return true;
 }
 
-/* The overlay must not go while its edges are still to be undone: this is the
- * first step of a snapshot and so the last to be taken back. */
+/* The overlay must not go while its edges are still to be undone, or its needs to
+ * be settled; without a parent it goes then. */
 static void drop_overlay(Co *co, void *opaque)
 {
     node_unref(co, opaque);
 }
 
 static const TransactionOps drop_overlay_ops = {
-    .commit = drop_overlay,
-    .abort = drop_overlay,
+    .release = drop_overlay,
 };
 
 /* Consumes the reference @overlay. Comes out on the main loop. */

@@ -5,7 +5,8 @@
  *
  * A step first does its work, then adds itself. tran_commit() runs the commits
  * in the order of the additions and can't fail; tran_abort() runs the aborts in
- * reverse order. Either is followed by the cleans (in reverse order) and frees
+ * reverse order. Either is followed by the cleans, then by the releases, which
+ * give back what other steps have relied on (both in reverse order), and frees
  * the transaction. Steps that must suspend get the Co that is handed to commit
  * or abort.
  */
@@ -20,6 +21,7 @@ typedef struct TransactionOps {
     void (*commit)(Co *co, void *opaque);
     void (*abort)(Co *co, void *opaque);
     void (*clean)(void *opaque);
+    void (*release)(Co *co, void *opaque);
 } TransactionOps;
 
 Transaction *tran_new(void);

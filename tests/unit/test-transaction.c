@@ -23,10 +23,17 @@ static void trace_clean(void *opaque)
     g_string_append_printf(trace, "x%s ", (const char *)opaque);
 }
 
+static void trace_release(Co *co, void *opaque)
+{
+    g_assert_true(co == expected_co);
+    g_string_append_printf(trace, "r%s ", (const char *)opaque);
+}
+
 static const TransactionOps all_ops = {
     .commit = trace_commit,
     .abort = trace_abort,
     .clean = trace_clean,
+    .release = trace_release,
 };
 static const TransactionOps abort_ops = { .abort = trace_abort };
 static const TransactionOps no_ops;
@@ -48,12 +55,12 @@ static void check(bool ok, const char *expect)
 
 static void test_commit(void)
 {
-    check(true, "c1 c3 x3 x1 ");
+    check(true, "c1 c3 x3 x1 r3 r1 ");
 }
 
 static void test_abort(void)
 {
-    check(false, "a3 a2 a1 x3 x1 ");
+    check(false, "a3 a2 a1 x3 x1 r3 r1 ");
 }
 
 static void test_empty(void)
