@@ -380,6 +380,20 @@ static bool check_perf(const BackupPerf *perf, Error **errp)
     return true;
 }
 
+static bool check_chunk(const CopyState *copy, const BackupPerf *perf,
+                        Error **errp)
+{
+    int64_t chunk = perf && perf->has_max_chunk ? perf->max_chunk : 0;
+
+    if (chunk && chunk < copy_cluster_size(copy)) {
+        error_setg(errp, "Required max-chunk (%" PRIi64 ") is less than "
+                   "backup cluster size (%" PRIi64 ")", chunk,
+                   copy_cluster_size(copy));
+        return false;
+    }
+    return true;
+}
+
 static Node *put_filter(Co *co, const BackupCommon *arg, Node *source,
                         Node *target, Error **errp)
 {
@@ -424,6 +438,9 @@ static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
     b->on_target_error = arg->has_on_target_error
                          ? arg->on_target_error : BLOCKDEV_ON_ERROR_REPORT;
     b->copy = cbw_copy_state(b->cbw);
+    if (!check_chunk(b->copy, arg->x_perf, errp)) {
+        return false;
+    }
     if (arg->has_speed && !job_user_set_speed(&b->common, arg->speed, errp)) {
         return false;
     }

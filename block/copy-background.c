@@ -75,7 +75,8 @@ static bool all_unallocated(Co *co, CopyState *s, const RangeReq *req)
 
 static int64_t chunk_max(const CopyState *s, const CopyCall *call)
 {
-    int64_t max = call->max_chunk ? call->max_chunk : DEFAULT_CHUNK;
+    int64_t max = !call->max_chunk ? DEFAULT_CHUNK :
+        ROUND_UP(MIN(call->max_chunk, INT64_MAX / 2), copy_cluster_size(s));
 
     if (copy_pace_guest_active(s)) {
         max = MIN(max, GUEST_CHUNK);

@@ -55,7 +55,8 @@ CopyState *copy_state_new(Co *co, Edge *source, Edge *target,
         cluster_size_for(co, target->child, opts->min_cluster_size);
     CopyState *s;
 
-    if (!is_power_of_2(cluster)) {
+    if (!is_power_of_2(cluster) || (opts->min_cluster_size &&
+                                    !is_power_of_2(opts->min_cluster_size))) {
         error_setg(errp, "min-cluster-size needs to be a power of 2");
         return NULL;
     }
