@@ -18,6 +18,9 @@
  * and writes of ranges give the same result if they are done twice, and the
  * block layer lets nothing overlap that must not.
  *
+ * Who cancels is patient with a server that answers others: only one that is
+ * silent is given up, by shutting the socket down on our side.
+ *
  * An attempt owns all that it uses and belongs to the loop where it began. A
  * client that goes away leaves it behind: it is cancelled and frees itself.
  */
@@ -25,9 +28,12 @@
 
 #include "block/nbd-client.h"
 
+#include <sys/socket.h>
+
 #define RETRY_FIRST_NS (INT64_C(50) * 1000 * 1000)
 #define RETRY_LAST_NS (INT64_C(1000) * 1000 * 1000)
 #define ATTEMPT_NS (INT64_C(10) * 1000 * 1000 * 1000)
+#define PATIENCE_NS (INT64_C(3) * 1000 * 1000 * 1000)
 
 /* Ends a try that takes too long. */
 typedef struct Limit {
@@ -53,6 +59,11 @@ struct NbdClient {
     Co *pump;
     CoQueue pump_ends;
     NbdOp *waiting;             /* those that sleep */
+    unsigned running;           /* requests under way */
+    unsigned answered;          /* how many have been */
+    unsigned given_up;          /* how often all under way were */
+    LoopTimer *patience;        /* not NULL: cancelling */
+    unsigned answered_before;   /* answered, when that began */
 };
 
 NbdClient *nbd_client_new(const NbdTarget *t, int64_t reconnect_ns)
@@ -207,12 +218,15 @@ static void nbd_client_bury(Co *co, NbdClient *c)
 }
 
 /* Waits for a connection as long as is allowed. */
-static int nbd_client_connected(Co *co, NbdClient *c)
+static int nbd_client_connected(Co *co, NbdClient *c, const NbdOp *op)
 {
-    while (!nbd_client_alive(c)) {
+    while (op->given_up == c->given_up) {
         CoSleep sleep = { NULL };
         int64_t left;
 
+        if (nbd_client_alive(c)) {
+            return 0;
+        }
         nbd_client_bury(co, c);
         if (c->nbd) {
             continue;
@@ -228,7 +242,7 @@ static int nbd_client_connected(Co *co, NbdClient *c)
         co_sleep_ns(co, &sleep, left);
         g_ptr_array_remove_fast(c->sleepers, &sleep);
     }
-    return 0;
+    return -ECANCELED;
 }
 
 /* ---- requests ---- */
@@ -299,10 +313,10 @@ static void nbd_client_wait(Co *co, NbdClient *c, NbdOp *op)
     }
 }
 
-int nbd_client_run(Co *co, NbdClient *c, NbdOp *op)
+static int nbd_client_run_again(Co *co, NbdClient *c, NbdOp *op)
 {
     for (;;) {
-        int ret = nbd_client_connected(co, c);
+        int ret = nbd_client_connected(co, c, op);
 
         if (ret < 0) {
             return ret;
@@ -322,8 +336,55 @@ int nbd_client_run(Co *co, NbdClient *c, NbdOp *op)
         }
         nbd_client_wait(co, c, op);
         if (op->err != ENOTCONN) {
+            c->answered++;
             return -op->err;
         }
+    }
+}
+
+int nbd_client_run(Co *co, NbdClient *c, NbdOp *op)
+{
+    int ret;
+
+    op->given_up = c->given_up;
+    c->running++;
+    ret = nbd_client_run_again(co, c, op);
+    c->running--;
+    return ret;
+}
+
+/* ---- cancelling ---- */
+
+static void nbd_client_give_up(NbdClient *c)
+{
+    c->given_up++;
+    if (nbd_client_alive(c)) {
+        shutdown(nbd_aio_get_fd(c->nbd), SHUT_RDWR);
+    }
+    for (guint i = 0; i < c->sleepers->len; i++) {
+        co_sleep_wake(g_ptr_array_index(c->sleepers, i));
+    }
+}
+
+static void nbd_client_impatient(void *opaque)
+{
+    NbdClient *c = opaque;
+    bool silent = c->answered == c->answered_before;
+
+    g_clear_pointer(&c->patience, loop_timer_free);
+    if (c->running && silent) {
+        nbd_client_give_up(c);
+    } else if (c->running) {
+        nbd_client_cancel(c);
+    }
+}
+
+void nbd_client_cancel(NbdClient *c)
+{
+    if (!c->patience) {
+        c->answered_before = c->answered;
+        c->patience = loop_timer_new(loop_current(), nbd_client_impatient, c);
+        loop_timer_set(c->patience, clock_ns() + PATIENCE_NS);
     }
 }
 
@@ -332,6 +393,7 @@ int nbd_client_run(Co *co, NbdClient *c, NbdOp *op)
 void nbd_client_leave_loop(NbdClient *c)
 {
     g_assert(!c->pump && !c->waiting);
+    g_clear_pointer(&c->patience, loop_timer_free);
     nbd_client_attempt_abandon(c);
 }
 

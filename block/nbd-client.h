@@ -66,6 +66,9 @@ bool nbd_client_open(Co *co, NbdClient *c, int64_t timeout_ns, Error **errp);
 void nbd_client_close(NbdClient *c);
 /* Nor is one here: the user is about to go to another loop. */
 void nbd_client_leave_loop(NbdClient *c);
+/* If the server does not answer anything for a while, the requests under way
+ * end with -ECANCELED and the connection counts as lost. Never suspends. */
+void nbd_client_cancel(NbdClient *c);
 /* Of the last server that answered. */
 const NbdInfo *nbd_client_info(const NbdClient *c);
 
@@ -85,6 +88,7 @@ struct NbdOp {
     Co *waiting;
     bool done;
     int err;                    /* positive errno of the server */
+    unsigned given_up;          /* the client's, when it began */
     NbdOp *next, **link;
 };
 /* The callback to hand to nbd_aio_*. */

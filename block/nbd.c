@@ -332,6 +332,13 @@ static void nbd_disk_loop_leave(Node *node)
     nbd_client_leave_loop(s->client);
 }
 
+static void nbd_disk_cancel_in_flight(Node *node)
+{
+    NbdState *s = node->state;
+
+    nbd_client_cancel(s->client);
+}
+
 /* Only the access changes. */
 static bool nbd_reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
                                Error **errp)
@@ -394,6 +401,7 @@ const BlockDriver nbd_driver = {
     .refresh_length = nbd_disk_refresh_length,
     .allocated_size = nbd_disk_allocated_size,
     .loop_leave = nbd_disk_loop_leave,
+    .cancel_in_flight = nbd_disk_cancel_in_flight,
     .reopen = &nbd_reopen_ops,
     .image = &nbd_image_ops,
 };

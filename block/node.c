@@ -18,6 +18,7 @@
 #include "block/io.h"
 
 #define NODE_NAME_MAX 31
+#define CLOSE_PATIENCE_NS (INT64_C(30) * 1000 * 1000 * 1000)
 
 static GQueue node_list = G_QUEUE_INIT;
 static GHashTable *node_table;      /* name -> Node */
@@ -181,6 +182,50 @@ static void node_drop_children(Co *co, Node *node)
     }
 }
 
+void node_cancel_in_flight(Node *node)
+{
+    loop_assert(node->loop);
+    if (node->drv->cancel_in_flight) {
+        node->drv->cancel_in_flight(node);
+        return;
+    }
+    for (guint i = 0; i < node->children->len; i++) {
+        Edge *e = g_ptr_array_index(node->children, i);
+
+        if (e->role != ROLE_COW) {
+            node_cancel_in_flight(e->child);
+        }
+    }
+}
+
+/* A dead server keeps nobody from closing what lies there. */
+typedef struct CloseWatch {
+    Node *node;
+    LoopTimer *timer;
+} CloseWatch;
+
+static void node_close_late(void *opaque)
+{
+    CloseWatch *w = opaque;
+
+    node_cancel_in_flight(w->node);
+    loop_timer_set(w->timer, clock_ns() + CLOSE_PATIENCE_NS);
+}
+
+/* What a failed flush leaves behind, nobody can be told any more. */
+static void node_close_driver(Co *co, Node *node)
+{
+    CloseWatch w = { node, NULL };
+
+    w.timer = loop_timer_new(node->loop, node_close_late, &w);
+    loop_timer_set(w.timer, clock_ns() + CLOSE_PATIENCE_NS);
+    io_flush(co, node);
+    if (node->drv->close) {
+        node->drv->close(co, node);
+    }
+    loop_timer_free(w.timer);
+}
+
 static void node_close(Co *co, Node *node)
 {
     Loop *home = co_loop(co);
@@ -188,11 +233,7 @@ static void node_close(Co *co, Node *node)
 
     g_assert(node->parents->len == 0);
     if (node->opened) {
-        /* What a failed flush leaves behind, nobody can be told any more. */
-        io_flush(co, node);
-        if (node->drv->close) {
-            node->drv->close(co, node);
-        }
+        node_close_driver(co, node);
         node->opened = false;
     }
     bitmap_release_all(node);

@@ -253,6 +253,8 @@ struct BlockDriver {
     /* A drain begins (the last one ends): what is held back is let go, so that
      * it does not take long. Also before open and after close. */
     void (*drained)(Node *node, bool drained);
+    /* See node_cancel_in_flight(). Never suspends. NULL: the children's. */
+    void (*cancel_in_flight)(Node *node);
     /* A child's length changed. */
     void (*child_resized)(Co *co, Node *node, Edge *child);
 

@@ -123,6 +123,13 @@ void node_unref(Co *co, Node *node);
 /* At exit: drops what blockdev-add holds, the newest first. Control lock. */
 void node_unref_named(Co *co);
 
+/*
+ * Nobody wants to wait for what is under way at @node: requests that the storage
+ * below does not answer end soon with an error. Backing files, which hold other
+ * people's data, are left alone. The node's loop; never suspends.
+ */
+void node_cancel_in_flight(Node *node);
+
 /* What messages call it: its node-name. */
 const char *node_display_name(const Node *node);
 
