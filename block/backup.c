@@ -54,7 +54,13 @@ static void backup_progress(void *opaque, int64_t bytes)
 
 static void backup_kick(Job *job)
 {
-    copy_run_kick(&container_of(job, BackupJob, common)->run);
+    BackupJob *b = container_of(job, BackupJob, common);
+
+    copy_run_kick(&b->run);
+    if (job_is_forced(job)) {
+        cbw_let_go(b->cbw);
+        copy_job_kick_target(job, node_child(b->cbw, "target")->child);
+    }
 }
 
 /* Until the user ends it, or the snapshot breaks: the filter does the work. */

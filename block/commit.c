@@ -65,7 +65,10 @@ static const BlockDriver commit_top_driver = {
 
 static void commit_kick(Job *job)
 {
-    copy_run_kick(&container_of(job, CommitJob, common)->run);
+    CommitJob *c = container_of(job, CommitJob, common);
+
+    copy_run_kick(&c->run);
+    copy_job_kick_target(job, c->base);
 }
 
 static int commit_run(Co *co, Job *job, Error **errp)

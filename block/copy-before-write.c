@@ -599,7 +599,7 @@ CopyState *cbw_copy_state(Node *cbw)
     return ((CbwState *)cbw->state)->copy;
 }
 
-void cbw_give_up(Co *co, Node *cbw)
+void cbw_let_go(Node *cbw)
 {
     CbwState *s = cbw->state;
 
@@ -607,6 +607,13 @@ void cbw_give_up(Co *co, Node *cbw)
     if (!s->error) {
         s->error = -ECANCELED;
     }
+}
+
+void cbw_give_up(Co *co, Node *cbw)
+{
+    CbwState *s = cbw->state;
+
+    cbw_let_go(cbw);
     copy_buffer_close(co, s->copy);
     while (s->behind->in_flight) {
         co_sleep(co, 10 * 1000 * 1000);

@@ -48,6 +48,13 @@ void copy_run_kick(CopyRun *run)
     }
 }
 
+void copy_job_kick_target(const Job *job, Node *target)
+{
+    if (job_is_forced(job)) {
+        node_cancel_in_flight(target);
+    }
+}
+
 int copy_run_error(Co *co, Job *job, BlockdevOnError on_err, bool is_read,
                    int ret)
 {

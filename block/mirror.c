@@ -158,6 +158,7 @@ static int mirror_begin(Co *co, MirrorJob *m)
 static void mirror_kick(Job *job)
 {
     copy_run_kick(&mirror(job)->run);
+    copy_job_kick_target(job, mirror(job)->target);
 }
 
 /* Nothing is left at this moment. 0, or what the target's flush said. */
@@ -336,8 +337,10 @@ static int mirror_copy_rest(Co *co, MirrorJob *m)
 static void mirror_free_copy(Co *co, MirrorJob *m)
 {
     DrainSection *s = drain_section_begin(co, m->filter);
-    bool flushed = m->copied || io_flush(co, m->target) == 0;
+    bool flushed;
 
+    copy_job_kick_target(&m->common, m->target);
+    flushed = m->copied || io_flush(co, m->target) == 0;
     co_move(co, loop_main());
     if (!m->copied && flushed) {
         mirror_bitmap_fail(co, &m->bitmap, m->copy,

@@ -138,6 +138,11 @@ static int stream_run(Co *co, Job *job, Error **errp)
     return stream_loop(co, s);
 }
 
+static void stream_kick(Job *job)
+{
+    copy_job_kick_target(job, container_of(job, StreamJob, common)->top);
+}
+
 /* ---- the end ---- */
 
 static void stream_drop_filter(Co *co, StreamJob *s)
@@ -236,6 +241,7 @@ static const JobDriver stream_driver = {
     .size = sizeof(StreamJob),
     .is_block_job = true,
     .run = stream_run,
+    .kick = stream_kick,
     .prepare = stream_prepare,
     .clean = stream_clean,
 };

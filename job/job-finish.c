@@ -134,10 +134,10 @@ static void finalize_each(Co *co, JobTxn *txn)
     job_txn_unref(txn);
 }
 
-static void cancel_one(Job *job)
+static void cancel_one(Job *job, bool force)
 {
     job->cancelled = true;
-    job_ask(job, JOB_REQUEST_CANCEL, 0);
+    job_ask(job, JOB_REQUEST_CANCEL | (force ? JOB_REQUEST_FORCE : 0), 0);
     co_queue_wake_all(&job->resume);
 }
 
@@ -149,7 +149,7 @@ static void txn_abort(Co *co, JobTxn *txn)
         for (guint i = 0; i < txn->jobs->len; i++) {
             Job *job = g_ptr_array_index(txn->jobs, i);
             if (job->ret == 0) {
-                cancel_one(job);
+                cancel_one(job, true);
             }
         }
     }
@@ -223,7 +223,7 @@ void job_cancel(Co *co, Job *job, bool force)
         }
         return;
     }
-    cancel_one(job);
+    cancel_one(job, force);
     if (!job->started || job->returned) {
         /* It will not come by itself any more. */
         job->returned = true;

@@ -12,6 +12,7 @@ typedef enum JobRequest {
     JOB_REQUEST_PAUSE = 1 << 0,
     JOB_REQUEST_CANCEL = 1 << 1,
     JOB_REQUEST_SPEED = 1 << 2,     /* forgotten when it has been looked at */
+    JOB_REQUEST_FORCE = 1 << 3,     /* with CANCEL: at any price */
 } JobRequest;
 
 struct JobTxn {

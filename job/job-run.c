@@ -19,6 +19,11 @@ bool job_is_cancelled(const Job *job)
     return job_requests(job) & JOB_REQUEST_CANCEL;
 }
 
+bool job_is_forced(const Job *job)
+{
+    return job_requests(job) & JOB_REQUEST_FORCE;
+}
+
 bool job_is_asked(const Job *job)
 {
     return job_requests(job) != 0;

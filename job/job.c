@@ -427,6 +427,15 @@ static void cancel_jobs(Co *co, bool any, OwnerId owner)
     }
 }
 
+void job_ask_all_to_end(Co *co)
+{
+    for (Job *job = jobs; job; job = job->next) {
+        if (job->started && !job->returned) {
+            job_cancel(co, job, true);
+        }
+    }
+}
+
 void job_cancel_all(Co *co)
 {
     cancel_jobs(co, true, 0);

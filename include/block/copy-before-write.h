@@ -28,7 +28,10 @@ Node *cbw_append(Co *co, Node *source, Node *target,
 /* Takes it out of the graph and drops the reference. */
 void cbw_drop(Co *co, Node *cbw);
 CopyState *cbw_copy_state(Node *cbw);
-/* Nobody wants the snapshot any more: guests' writes go down at once. Then
+/* Nobody wants the snapshot any more: guests' writes go down at once, and those
+ * that wait for a copy when it fails. Never suspends. On @cbw's loop. */
+void cbw_let_go(Node *cbw);
+/* The same, then
  * waits for copies under way, without a drain: so a target that does not answer
  * holds up who waits here, but no guest. On @cbw's loop. */
 void cbw_give_up(Co *co, Node *cbw);

@@ -22,6 +22,8 @@ void copy_run_init(CopyRun *run, CopyState *copy, Root *root, int64_t length,
 int copy_run_stretch(Co *co, CopyRun *run, Job *job, bool *is_read);
 /* For JobDriver.kick. */
 void copy_run_kick(CopyRun *run);
+/* Likewise: a job that is cancelled by force doesn't wait for @target. */
+void copy_job_kick_target(const Job *job, Node *target);
 /* What to do about a failed stretch: 0 to try again, or -errno. */
 int copy_run_error(Co *co, Job *job, BlockdevOnError on_err, bool is_read,
                    int ret);

@@ -137,6 +137,8 @@ BlockJobInfo *job_query_block(Job *job);        /* NULL for other jobs */
  * Returns its result and gives back @job, of which the caller had a reference
  * (job_ref), with its error in *@errp. */
 int job_wait(Co *co, Job *job, Error **errp);
+/* Tells every job that runs that it is cancelled by force, without waiting. */
+void job_ask_all_to_end(Co *co);
 /* Cancels every job and waits, also until the nodes of those that ended before
  * are given back; releases the control lock meanwhile. */
 void job_cancel_all(Co *co);
@@ -154,6 +156,8 @@ void job_txn_unref(JobTxn *txn);        /* NULL ok */
 /* The loop where the work goes on, so that requests reach it (drv->kick). */
 void job_working_on(Co *co, Job *job);
 bool job_is_cancelled(const Job *job);
+/* ... by force: it doesn't wait for storage that does not answer. */
+bool job_is_forced(const Job *job);
 int64_t job_speed(const Job *job);
 /* Whether a pause point would do something: for loops that must end first. */
 bool job_is_asked(const Job *job);
