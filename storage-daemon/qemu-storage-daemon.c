@@ -4,10 +4,11 @@
  * qemu-storage-daemon: sets up what the options say, serves QMP until it is
  * asked to end, and takes everything down in order.
  *
- * The order of the end: clients of exports go first, so that no more requests
- * come; then the NBD server, the jobs, and the nodes, which store what they
- * have in memory; the last events are told; then threads and files go. The
- * same way ends a start that has failed.
+ * The order of the end: jobs are told, so that none holds up what follows;
+ * clients of exports go, so that no more requests come; then the NBD server,
+ * the jobs, and the nodes, which store what they have in memory; the last events
+ * are told; then threads and files go. The same way ends a start that has
+ * failed.
  */
 #include "options.h"
 
@@ -77,6 +78,7 @@ static void take_down(Co *co)
     NbdServer *server;
 
     control_lock(co);
+    job_ask_all_to_end(co);
     export_close_all(co, BLOCK_EXPORT_TYPE__MAX);
     server = nbd_server_next(NULL);
     if (server) {

@@ -233,12 +233,29 @@ void export_unref(BlockExport *exp)
     }
 }
 
+/* Nobody waits for the answers any more. On the graph's loop: who takes the
+ * export apart walks there first, and so comes later. */
+static void cancel_in_flight(void *opaque)
+{
+    Root *root = opaque;
+
+    for (Node *n = root->in_flight ? root_node(root) : NULL; n;
+         n = node_backing_chain_next(n)) {
+        node_cancel_in_flight(n);
+    }
+}
+
 /* The user's reference is the caller's from now on. */
 static void export_disown(BlockExport *exp)
 {
     g_assert(exp->user_owned);
     exp->user_owned = false;
     exp->drv->request_shutdown(exp);
+    if (exp->refs > 1 && exp->root->loop == loop_current()) {
+        cancel_in_flight(exp->root);
+    } else if (exp->refs > 1) {
+        loop_post(exp->root->loop, cancel_in_flight, exp->root);
+    }
 }
 
 void export_request_shutdown(BlockExport *exp)
