@@ -46,6 +46,7 @@ typedef struct Attempt {
     Co *co;
     NbdTarget target;
     CoSleep sleep;
+    Co *closer;                 /* NULL, or waits for its end */
 } Attempt;
 
 struct NbdClient {
@@ -180,6 +181,9 @@ static void nbd_client_attempt_run(Co *co, void *opaque)
             pause = MIN(pause * 2, RETRY_LAST_NS);
         }
     }
+    if (a->closer) {
+        co_wake(a->closer);
+    }
     nbd_client_attempt_free(a);
 }
 
@@ -201,6 +205,15 @@ static void nbd_client_attempt_abandon(NbdClient *c)
         a->client = NULL;
         co_sleep_wake(&a->sleep);
         co_io_cancel(a->co);
+    }
+}
+
+void nbd_client_end_attempt(Co *co, NbdClient *c)
+{
+    if (c->attempt) {
+        c->attempt->closer = co;
+        nbd_client_attempt_abandon(c);
+        co_suspend(co);
     }
 }
 

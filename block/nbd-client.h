@@ -62,6 +62,9 @@ typedef struct NbdClient NbdClient;
 NbdClient *nbd_client_new(const NbdTarget *t, int64_t reconnect_ns);
 /* Tries for @timeout_ns (0: once). Suspends. */
 bool nbd_client_open(Co *co, NbdClient *c, int64_t timeout_ns, Error **errp);
+/* Before nbd_client_close, where the loop may end soon: nothing tries to connect
+ * any more. Suspends. */
+void nbd_client_end_attempt(Co *co, NbdClient *c);
 /* No request is under way. Says good-bye, frees. */
 void nbd_client_close(NbdClient *c);
 /* Nor is one here: the user is about to go to another loop. */

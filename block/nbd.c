@@ -125,6 +125,7 @@ static void nbd_disk_close(Co *co, Node *node)
     NbdState *s = node->state;
 
     g_clear_pointer(&s->answer, g_array_unref);
+    nbd_client_end_attempt(co, s->client);
     nbd_client_close(s->client);
 }
 
