@@ -267,18 +267,19 @@ Edge *graph_attach_root(Co *co, Transaction *tran, Root *root, Node *child,
 
 /* ---- detach ---- */
 
+/* Who is let go stays until the transaction's end: later steps settle needs. */
 typedef struct GraphDetach {
     Edge *edge;
     int index;
+    Node *gone;
 } GraphDetach;
 
 static void graph_detach_commit(Co *co, void *opaque)
 {
     GraphDetach *d = opaque;
-    Node *child = d->edge->child;
 
+    d->gone = d->edge->child;
     graph_edge_free(d->edge);
-    node_unref(co, child);
 }
 
 static void graph_detach_abort(Co *co, void *opaque)
@@ -288,10 +289,19 @@ static void graph_detach_abort(Co *co, void *opaque)
     graph_link(d->edge, d->index);
 }
 
+static void graph_detach_release(Co *co, void *opaque)
+{
+    g_autofree GraphDetach *d = opaque;
+
+    if (d->gone) {
+        node_unref(co, d->gone);
+    }
+}
+
 static const TransactionOps graph_detach_ops = {
     .commit = graph_detach_commit,
     .abort = graph_detach_abort,
-    .clean = g_free,
+    .release = graph_detach_release,
 };
 
 void graph_detach(Transaction *tran, Edge *edge)
@@ -310,6 +320,7 @@ void graph_detach(Transaction *tran, Edge *edge)
 typedef struct GraphReplace {
     Edge *edge;
     Node *old;
+    Node *gone;
 } GraphReplace;
 
 static void graph_point_edge(Edge *edge, Node *to)
@@ -324,22 +335,28 @@ static void graph_replace_commit(Co *co, void *opaque)
 {
     GraphReplace *r = opaque;
 
-    node_unref(co, r->old);
+    r->gone = r->old;
 }
 
 static void graph_replace_abort(Co *co, void *opaque)
 {
     GraphReplace *r = opaque;
-    Node *to = r->edge->child;
 
+    r->gone = r->edge->child;
     graph_point_edge(r->edge, r->old);
-    node_unref(co, to);
+}
+
+static void graph_replace_release(Co *co, void *opaque)
+{
+    g_autofree GraphReplace *r = opaque;
+
+    node_unref(co, r->gone);
 }
 
 static const TransactionOps graph_replace_ops = {
     .commit = graph_replace_commit,
     .abort = graph_replace_abort,
-    .clean = g_free,
+    .release = graph_replace_release,
 };
 
 static bool graph_check_frozen(const Edge *edge, const Node *to, Error **errp)
