@@ -25,6 +25,7 @@
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
 #include "block/job-filter.h"
+#include "block/open.h"
 #include "block/reopen.h"
 #include "block/root.h"
 #include "mirror-bitmap.h"
@@ -43,7 +44,8 @@ typedef struct MirrorJob {
     BlockdevOnError on_source_error, on_target_error;
     MirrorCopyMode copy_mode;       /* main loop */
     bool commit;
-    bool carry, take_backing, stay;
+    bool carry, stay, no_unmap, new_target;
+    MirrorBacking backing;
     ImageNewName new_name;
     bool auto_complete;
     char *replaces;                 /* NULL: the source */
@@ -133,6 +135,19 @@ static int mirror_mark_allocated(Co *co, MirrorJob *m)
     return 0;
 }
 
+/* 1 if there is nothing to overwrite. */
+static int mirror_target_is_zero(Co *co, MirrorJob *m)
+{
+    int ret = 0;
+
+    if (m->new_target) {
+        root_begin(co, m->root);
+        ret = status_is_zero(co, m->target, 0, m->source->length);
+        root_end(m->root);
+    }
+    return ret;
+}
+
 static int mirror_begin(Co *co, MirrorJob *m)
 {
     int ret;
@@ -141,11 +156,14 @@ static int mirror_begin(Co *co, MirrorJob *m)
         return 0;
     }
     if (m->sync == MIRROR_SYNC_MODE_FULL) {
-        if (!(m->target->flags & OPEN_UNMAP)) {
+        ret = mirror_target_is_zero(co, m);
+        if (ret == 0 && (m->no_unmap || !(m->target->flags & OPEN_UNMAP))) {
             mirror_mark(m, 0, m->source->length);
             return 0;
         }
-        ret = mirror_zero_target(co, m);
+        if (ret == 0) {
+            ret = mirror_zero_target(co, m);
+        }
         if (ret < 0) {
             return ret;
         }
@@ -380,14 +398,33 @@ static bool mirror_carry(Co *co, MirrorJob *m, Transaction *tran, Error **errp)
 }
 
 /* All that used @from uses the target from now on. */
+/* Still under the lock only, nothing drained: this opens files. */
+static bool mirror_open_backing(Co *co, MirrorJob *m, Error **errp)
+{
+    if (m->backing != MIRROR_BACKING_OPEN) {
+        return true;
+    }
+    m->target->flags &= ~OPEN_NO_BACKING;
+    return open_backing(co, m->target, NULL, errp);
+}
+
+static bool mirror_take_backing(Co *co, MirrorJob *m, Transaction *tran,
+                                Error **errp)
+{
+    Node *backing = m->sync == MIRROR_SYNC_MODE_NONE ? m->source : m->base;
+
+    return m->backing != MIRROR_BACKING_SOURCE || !backing ||
+           m->target->backing ||
+           graph_attach(co, tran, m->target, "backing", ROLE_COW, backing,
+                        errp);
+}
+
 static bool mirror_replace(Co *co, MirrorJob *m, Transaction *tran, Node *from,
                            Error **errp)
 {
     Node *nodes[] = { m->target, m->source };
 
-    if (m->take_backing && m->base && !m->target->backing &&
-        !graph_attach(co, tran, m->target, "backing", ROLE_COW,
-                      m->source->backing->child, errp)) {
+    if (!mirror_take_backing(co, m, tran, errp)) {
         return false;
     }
     if (!graph_replace_node(co, tran, from, m->target, errp)) {
@@ -412,8 +449,9 @@ static bool mirror_take_over(Co *co, MirrorJob *m, Error **errp)
                    m->replaces);
         return false;
     }
-    if (from->read_only != m->target->read_only &&
-        !reopen_set_read_only(co, m->target, from->read_only, errp)) {
+    if (!mirror_open_backing(co, m, errp) ||
+        (from->read_only != m->target->read_only &&
+         !reopen_set_read_only(co, m->target, from->read_only, errp))) {
         return false;
     }
     tran = tran_new();
@@ -658,7 +696,9 @@ static Job *mirror_create(Co *co, const JobDriver *drv,
     m->copy_mode = opts->copy_mode;
     m->commit = drv == &commit_active_driver;
     m->carry = opts->common.carry_bitmaps;
-    m->take_backing = opts->take_backing;
+    m->backing = opts->backing;
+    m->no_unmap = opts->no_unmap;
+    m->new_target = opts->new_target;
     m->stay = opts->stay;
     m->auto_complete = m->pivot = opts->auto_complete;
     m->finish = opts->stay || opts->auto_complete;

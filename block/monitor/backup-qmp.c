@@ -6,14 +6,12 @@
  */
 
 #include "block/backup.h"
-#include "block/create.h"
 #include "block/graph.h"
 #include "block/io.h"
 #include "block/monitor.h"
-#include "block/open.h"
 #include "block/owner.h"
+#include "drive-target.h"
 #include "qapi/qapi-commands.h"
-#include "util/json.h"
 
 typedef struct BackupAction {
     Job *job;
@@ -73,54 +71,23 @@ bool backup_action(Co *co, BlockdevBackup *arg, JobTxn *jobs,
 
 /* ---- drive-backup ---- */
 
-/* What a new target is to lie over: the source's base for "top", the source
- * itself for "none", else nothing. */
-static Node *drive_backing(const DriveBackup *arg, Node *source)
-{
-    switch (arg->sync) {
-    case MIRROR_SYNC_MODE_TOP:
-        return node_backing_chain_next(source);
-    case MIRROR_SYNC_MODE_NONE:
-        return source;
-    default:
-        return NULL;
-    }
-}
-
-static bool drive_create(Co *co, const DriveBackup *arg, const char *format,
-                         Node *source, Error **errp)
-{
-    Node *backing = drive_backing(arg, source);
-
-    if (backing) {
-        backing = node_skip_filters(backing);
-    }
-    return create_image(co, arg->target, format,
-                        backing ? backing->filename : NULL,
-                        backing ? backing->drv->name : NULL, NULL,
-                        source->length, true, true, errp);
-}
-
 /* A new reference. */
 static Node *drive_target(Co *co, const DriveBackup *arg, Node *source,
                           Error **errp)
 {
-    bool existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING;
-    const char *format = arg->format ? arg->format
-                         : existing ? NULL : source->drv->name;
-    OpenFlags flags = OPEN_RDWR |
-                      (source->flags & (OPEN_NOCACHE | OPEN_NO_FLUSH |
-                                        OPEN_UNMAP));
-    g_autoptr(json_t) extra = NULL;
+    g_autoptr(json_t) over_source = NULL;
+    DriveTarget t = {
+        .filename = arg->target,
+        .format = arg->format,
+        .sync = arg->sync,
+        .existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING,
+    };
 
-    if (!existing && !drive_create(co, arg, format, source, errp)) {
-        return NULL;
-    }
     /* The source can't be opened once more: it is there. */
-    if (arg->sync == MIRROR_SYNC_MODE_NONE && !existing) {
-        extra = json_pack("{s:s}", "backing", source->name);
+    if (arg->sync == MIRROR_SYNC_MODE_NONE && !t.existing) {
+        t.options = over_source = json_pack("{s:s}", "backing", source->name);
     }
-    return open_filename(co, arg->target, format, extra, flags, errp);
+    return drive_target_open(co, &t, source, errp);
 }
 
 bool drive_backup_action(Co *co, DriveBackup *arg, JobTxn *jobs,

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
-/* blockdev-mirror: checks in QEMU's order and words. */
+/*
+ * blockdev-mirror and drive-mirror: checks in QEMU's order and words. The target
+ * of drive-mirror is made or opened here and belongs to its job.
+ */
 
 #include "block/chain.h"
 #include "block/graph.h"
 #include "block/mirror.h"
 #include "block/owner.h"
+#include "drive-target.h"
 #include "qapi/qapi-commands.h"
 
 #define GRANULARITY_MIN 512
@@ -102,6 +106,7 @@ static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
         .copy_mode = arg->has_copy_mode ? arg->copy_mode
                                         : MIRROR_COPY_MODE_BACKGROUND,
         .replaces = arg->replaces,
+        .no_unmap = arg->has_unmap && !arg->unmap,
     };
 
     if (o.sync == MIRROR_SYNC_MODE_TOP && !node_backing_chain_next(source)) {
@@ -110,27 +115,114 @@ static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
     return o;
 }
 
+/* @new_target: it was made for the job, else it was there. */
+static bool mirror_start(Co *co, const BlockdevMirror *arg, Node *source,
+                         Node *target, MirrorBacking backing, bool new_target,
+                         Error **errp)
+{
+    MirrorOptions opts;
+    OwnerId owner;
+
+    if (!owner_choose(arg->has_owner, arg->owner, &owner, errp) ||
+        !check_arguments(arg, source, target, errp)) {
+        return false;
+    }
+    opts = options_of(arg, source);
+    opts.backing = backing;
+    opts.new_target = new_target;
+    return bitmap_sync_choose(&opts.bitmap, source, arg->bitmap, arg->sync,
+                              arg->has_bitmap_mode, arg->bitmap_mode, errp) &&
+           job_start_owned(mirror_job_create(co, &opts, source, target, errp),
+                           owner);
+}
+
 bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
 {
     Node *source = node_lookup(arg->device, errp);
     Node *target;
-    MirrorOptions opts;
-    OwnerId owner;
-    Job *job;
 
-    if (!source || !chain_check_root(source, errp) ||
-        !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
+    if (!source || !chain_check_root(source, errp)) {
         return false;
     }
     target = node_lookup(arg->target, errp);
-    if (!target || !check_arguments(arg, source, target, errp)) {
+    return target && mirror_start(co, arg, source, target,
+                                  MIRROR_BACKING_LEAVE, false, errp);
+}
+
+/* ---- drive-mirror ---- */
+
+/* A new reference. */
+static Node *drive_target(Co *co, const DriveMirror *arg, Node *source,
+                          Error **errp)
+{
+    g_autoptr(json_t) named = json_pack("{s:s*}", "node-name", arg->node_name);
+    DriveTarget t = {
+        .filename = arg->target,
+        .format = arg->format,
+        .sync = arg->sync,
+        .existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING,
+        .options = named,
+        .flags = OPEN_NO_BACKING,
+    };
+
+    if (t.sync == MIRROR_SYNC_MODE_TOP && !node_backing_chain_next(source)) {
+        t.sync = MIRROR_SYNC_MODE_FULL;
+    }
+    return drive_target_open(co, &t, source, errp);
+}
+
+static BlockdevMirror blockdev_mirror_of(const DriveMirror *arg)
+{
+    return (BlockdevMirror) {
+        .job_id = arg->job_id,
+        .device = arg->device,
+        .target = arg->target,
+        .replaces = arg->replaces,
+        .sync = arg->sync,
+        .has_speed = arg->has_speed,
+        .speed = arg->speed,
+        .has_granularity = arg->has_granularity,
+        .granularity = arg->granularity,
+        .has_buf_size = arg->has_buf_size,
+        .buf_size = arg->buf_size,
+        .has_on_source_error = arg->has_on_source_error,
+        .on_source_error = arg->on_source_error,
+        .has_on_target_error = arg->has_on_target_error,
+        .on_target_error = arg->on_target_error,
+        .has_unmap = arg->has_unmap,
+        .unmap = arg->unmap,
+        .has_copy_mode = arg->has_copy_mode,
+        .copy_mode = arg->copy_mode,
+        .has_auto_finalize = arg->has_auto_finalize,
+        .auto_finalize = arg->auto_finalize,
+        .has_auto_dismiss = arg->has_auto_dismiss,
+        .auto_dismiss = arg->auto_dismiss,
+    };
+}
+
+bool qmp_drive_mirror(Co *co, DriveMirror *arg, Error **errp)
+{
+    bool existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING;
+    BlockdevMirror mirror = blockdev_mirror_of(arg);
+    Node *source = node_lookup(arg->device, errp);
+    Node *target;
+    bool ok;
+
+    if (!source || !chain_check_root(source, errp)) {
         return false;
     }
-    opts = options_of(arg, source);
-    if (!bitmap_sync_choose(&opts.bitmap, source, arg->bitmap, arg->sync,
-                            arg->has_bitmap_mode, arg->bitmap_mode, errp)) {
+    if (arg->replaces && !arg->node_name) {
+        error_setg(errp, "a node-name must be provided when replacing a named "
+                   "node of the graph");
         return false;
     }
-    job = mirror_job_create(co, &opts, source, target, errp);
-    return job_start_owned(job, owner);
+    target = drive_target(co, arg, source, errp);
+    if (!target) {
+        return false;
+    }
+    ok = mirror_start(co, &mirror, source, target,
+                      existing ? MIRROR_BACKING_OPEN : MIRROR_BACKING_SOURCE,
+                      !existing, errp);
+    node_unref(co, target);
+    return ok;
 }

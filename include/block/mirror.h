@@ -11,6 +11,15 @@
 #include "block/bitmap-sync.h"
 #include "block/chain-job.h"
 
+/* What the target lies over when it has taken over. */
+typedef enum MirrorBacking {
+    MIRROR_BACKING_LEAVE,           /* what it has, if anything */
+    MIRROR_BACKING_SOURCE,          /* what was not copied: the source's base
+                                     * for top, the source for none */
+    MIRROR_BACKING_OPEN,            /* what its header names; so far it was
+                                     * opened without */
+} MirrorBacking;
+
 typedef struct MirrorOptions {
     ChainJobOptions common;         /* on_error: of the source; new_name: of
                                      * the target when it has taken over */
@@ -20,10 +29,10 @@ typedef struct MirrorOptions {
     int64_t granularity;            /* bytes; 0: by the target */
     int64_t buf_size;               /* bytes in flight; 0: the default */
     bool no_unmap;
+    bool new_target;                /* made for the job: most likely zeroes */
     MirrorCopyMode copy_mode;
     const char *replaces;           /* NULL: the source */
-    /* The target gets the source's backing file before it takes over. */
-    bool take_backing;
+    MirrorBacking backing;
     /* Takes over by itself as soon as nothing is left. */
     bool auto_complete;
     /* Ends by itself as soon as nothing is left, with everything where it is:
