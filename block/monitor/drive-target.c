@@ -6,7 +6,9 @@
 #include "block/graph.h"
 #include "block/open.h"
 
-Node *drive_backing(MirrorSyncMode sync, Node *source)
+/* What a new target is to lie over: the source's base for top, the source itself
+ * for none, else nothing. */
+static Node *drive_backing(MirrorSyncMode sync, Node *source)
 {
     switch (sync) {
     case MIRROR_SYNC_MODE_TOP:

@@ -21,10 +21,6 @@ typedef struct DriveTarget {
     OpenFlags flags;            /* to open it with, besides the source's */
 } DriveTarget;
 
-/* What a new target is to lie over: the source's base for top, the source itself
- * for none, else nothing. */
-Node *drive_backing(MirrorSyncMode sync, Node *source);
-
 /* A new reference, or NULL with errors of creation and opening. Control lock;
  * suspends. */
 Node *drive_target_open(Co *co, const DriveTarget *t, Node *source,

@@ -51,9 +51,10 @@ static bool check_replaces(Node *source, const char *name, Error **errp)
 }
 
 /* QEMU's mirrors know of no bitmaps. */
-static bool check_sync(const BlockdevMirror *arg, Error **errp)
+static bool check_sync(const MirrorCommon *arg, const char *bitmap,
+                       Error **errp)
 {
-    if (bitmap_sync_copies(arg->sync) && !arg->bitmap) {
+    if (bitmap_sync_copies(arg->sync) && !bitmap) {
         error_setg(errp, "Sync mode '%s' not supported",
                    MirrorSyncMode_str(arg->sync));
         return false;
@@ -61,8 +62,8 @@ static bool check_sync(const BlockdevMirror *arg, Error **errp)
     return true;
 }
 
-static bool check_arguments(const BlockdevMirror *arg, Node *source,
-                            Node *target, Error **errp)
+static bool check_arguments(const MirrorCommon *arg, const char *bitmap,
+                            Node *source, Node *target, Error **errp)
 {
     if (arg->has_granularity && arg->granularity &&
         !check_granularity(arg->granularity, errp)) {
@@ -70,7 +71,7 @@ static bool check_arguments(const BlockdevMirror *arg, Node *source,
     }
     if (!node_check_busy(source, errp) || !node_check_busy(target, errp) ||
         (arg->replaces && !check_replaces(source, arg->replaces, errp)) ||
-        !check_sync(arg, errp)) {
+        !check_sync(arg, bitmap, errp)) {
         return false;
     }
     if (arg->has_buf_size && arg->buf_size < 0) {
@@ -84,7 +85,7 @@ static bool check_arguments(const BlockdevMirror *arg, Node *source,
     return true;
 }
 
-static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
+static MirrorOptions options_of(const MirrorCommon *arg, Node *source)
 {
     MirrorOptions o = {
         .common = {
@@ -94,9 +95,6 @@ static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
             .speed = arg->has_speed ? arg->speed : 0,
             .on_error = arg->has_on_source_error
                         ? arg->on_source_error : BLOCKDEV_ON_ERROR_REPORT,
-            .filter_node_name = arg->filter_node_name,
-            .carry_bitmaps = arg->has_bitmaps &&
-                             arg->bitmaps == BITMAPS_MODE_CARRY,
         },
         .sync = arg->sync,
         .granularity = arg->has_granularity ? arg->granularity : 0,
@@ -115,41 +113,39 @@ static MirrorOptions options_of(const BlockdevMirror *arg, Node *source)
     return o;
 }
 
-/* @new_target: it was made for the job, else it was there. */
-static bool mirror_start(Co *co, const BlockdevMirror *arg, Node *source,
-                         Node *target, MirrorBacking backing, bool new_target,
-                         Error **errp)
+bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
 {
+    const MirrorCommon *common = qapi_BlockdevMirror_base(arg);
+    Node *source = node_lookup(arg->device, errp);
+    Node *target;
     MirrorOptions opts;
     OwnerId owner;
 
-    if (!owner_choose(arg->has_owner, arg->owner, &owner, errp) ||
-        !check_arguments(arg, source, target, errp)) {
+    if (!source || !chain_check_root(source, errp) ||
+        !owner_choose(arg->has_owner, arg->owner, &owner, errp)) {
         return false;
     }
-    opts = options_of(arg, source);
-    opts.backing = backing;
-    opts.new_target = new_target;
+    target = node_lookup(arg->target, errp);
+    if (!target ||
+        !check_arguments(common, arg->bitmap, source, target, errp)) {
+        return false;
+    }
+    opts = options_of(common, source);
+    opts.common.filter_node_name = arg->filter_node_name;
+    opts.common.carry_bitmaps = arg->has_bitmaps &&
+                                arg->bitmaps == BITMAPS_MODE_CARRY;
     return bitmap_sync_choose(&opts.bitmap, source, arg->bitmap, arg->sync,
                               arg->has_bitmap_mode, arg->bitmap_mode, errp) &&
            job_start_owned(mirror_job_create(co, &opts, source, target, errp),
                            owner);
 }
 
-bool qmp_blockdev_mirror(Co *co, BlockdevMirror *arg, Error **errp)
-{
-    Node *source = node_lookup(arg->device, errp);
-    Node *target;
-
-    if (!source || !chain_check_root(source, errp)) {
-        return false;
-    }
-    target = node_lookup(arg->target, errp);
-    return target && mirror_start(co, arg, source, target,
-                                  MIRROR_BACKING_LEAVE, false, errp);
-}
-
 /* ---- drive-mirror ---- */
+
+static bool drive_exists(const DriveMirror *arg)
+{
+    return arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING;
+}
 
 /* A new reference. */
 static Node *drive_target(Co *co, const DriveMirror *arg, Node *source,
@@ -160,50 +156,33 @@ static Node *drive_target(Co *co, const DriveMirror *arg, Node *source,
         .filename = arg->target,
         .format = arg->format,
         .sync = arg->sync,
-        .existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING,
+        .existing = drive_exists(arg),
         .options = named,
         .flags = OPEN_NO_BACKING,
     };
 
-    if (t.sync == MIRROR_SYNC_MODE_TOP && !node_backing_chain_next(source)) {
-        t.sync = MIRROR_SYNC_MODE_FULL;
-    }
     return drive_target_open(co, &t, source, errp);
 }
 
-static BlockdevMirror blockdev_mirror_of(const DriveMirror *arg)
+static bool drive_mirror_start(Co *co, const DriveMirror *arg, Node *source,
+                               Node *target, Error **errp)
 {
-    return (BlockdevMirror) {
-        .job_id = arg->job_id,
-        .device = arg->device,
-        .target = arg->target,
-        .replaces = arg->replaces,
-        .sync = arg->sync,
-        .has_speed = arg->has_speed,
-        .speed = arg->speed,
-        .has_granularity = arg->has_granularity,
-        .granularity = arg->granularity,
-        .has_buf_size = arg->has_buf_size,
-        .buf_size = arg->buf_size,
-        .has_on_source_error = arg->has_on_source_error,
-        .on_source_error = arg->on_source_error,
-        .has_on_target_error = arg->has_on_target_error,
-        .on_target_error = arg->on_target_error,
-        .has_unmap = arg->has_unmap,
-        .unmap = arg->unmap,
-        .has_copy_mode = arg->has_copy_mode,
-        .copy_mode = arg->copy_mode,
-        .has_auto_finalize = arg->has_auto_finalize,
-        .auto_finalize = arg->auto_finalize,
-        .has_auto_dismiss = arg->has_auto_dismiss,
-        .auto_dismiss = arg->auto_dismiss,
-    };
+    const MirrorCommon *common = qapi_DriveMirror_base(arg);
+    MirrorOptions opts;
+
+    if (!check_arguments(common, NULL, source, target, errp)) {
+        return false;
+    }
+    opts = options_of(common, source);
+    opts.new_target = !drive_exists(arg);
+    opts.backing = opts.new_target ? MIRROR_BACKING_SOURCE
+                                   : MIRROR_BACKING_OPEN;
+    return job_start_owned(mirror_job_create(co, &opts, source, target, errp),
+                           0);
 }
 
 bool qmp_drive_mirror(Co *co, DriveMirror *arg, Error **errp)
 {
-    bool existing = arg->has_mode && arg->mode == NEW_IMAGE_MODE_EXISTING;
-    BlockdevMirror mirror = blockdev_mirror_of(arg);
     Node *source = node_lookup(arg->device, errp);
     Node *target;
     bool ok;
@@ -220,9 +199,7 @@ bool qmp_drive_mirror(Co *co, DriveMirror *arg, Error **errp)
     if (!target) {
         return false;
     }
-    ok = mirror_start(co, &mirror, source, target,
-                      existing ? MIRROR_BACKING_OPEN : MIRROR_BACKING_SOURCE,
-                      !existing, errp);
+    ok = drive_mirror_start(co, arg, source, target, errp);
     node_unref(co, target);
     return ok;
 }
