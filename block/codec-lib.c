@@ -3,32 +3,24 @@
 /* The functions of the compressors, found when they are first needed. */
 #include "block/codec-lib.h"
 
-#ifdef CONFIG_ISAL
-struct IsalLib isal_lib;
-LAZY_LIB(isal_file, "libisal.so.2", isal_lib, ISAL_LIB);
+/* Defines NAME_lib, of struct TABLE, and NAME_lib_load(). */
+#define CODEC_LIB(NAME, TABLE, FILE, LIST)                  \
+    struct TABLE NAME##_lib;                                \
+    LAZY_LIB(NAME##_file, FILE, NAME##_lib, LIST);          \
+                                                            \
+    bool NAME##_lib_load(void)                              \
+    {                                                       \
+        return lazy_lib_load(&NAME##_file, NULL);           \
+    }
 
-bool isal_lib_load(void)
-{
-    return lazy_lib_load(&isal_file, NULL);
-}
+#ifdef CONFIG_ISAL
+CODEC_LIB(isal, IsalLib, "libisal.so.2", ISAL_LIB)
 #endif
 
 #ifdef CONFIG_LIBDEFLATE
-struct DeflateLib deflate_lib;
-LAZY_LIB(deflate_file, "libdeflate.so.0", deflate_lib, DEFLATE_LIB);
-
-bool deflate_lib_load(void)
-{
-    return lazy_lib_load(&deflate_file, NULL);
-}
+CODEC_LIB(deflate, DeflateLib, "libdeflate.so.0", DEFLATE_LIB)
 #endif
 
 #ifdef CONFIG_ZSTD
-struct ZstdLib zstd_lib;
-LAZY_LIB(zstd_file, "libzstd.so.1", zstd_lib, ZSTD_LIB);
-
-bool zstd_lib_load(void)
-{
-    return lazy_lib_load(&zstd_file, NULL);
-}
+CODEC_LIB(zstd, ZstdLib, "libzstd.so.1", ZSTD_LIB)
 #endif
