@@ -10,7 +10,7 @@ import tempfile
 
 __all__ = ['IMGFMT', 'PEER', 'TEST_DIR', 'SOCK_DIR', 'SOURCE_ROOT', 'SHARED',
            'QEMU_IMG', 'QEMU_IO', 'QEMU_NBD', 'QSD', 'PEER_IMG', 'KiB', 'MiB',
-           'GiB', 'TiB', 'path', 'sock', 'slow']
+           'GiB', 'TiB', 'path', 'sock', 'slow', 'is_watched']
 
 KiB, MiB, GiB, TiB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
@@ -52,3 +52,10 @@ def sock(name):
 def slow():
     """Times longer than usual: sanitizers or valgrind are at work."""
     return float(os.environ.get('IOTEST_SLOW', '1'))
+
+
+def is_watched():
+    """The programs will run below strace or the like: the sanitizer can't look
+    for leaks then, as it would watch them in the same way."""
+    os.environ['ASAN_OPTIONS'] = os.environ.get('ASAN_OPTIONS', '') + \
+        ':detect_leaks=0'
