@@ -133,8 +133,9 @@ def iotests(title, args, name=None, env=None):
         return
     where = ['--build', f'build-{name}'] if name else ['--peer']
     log = f'iotests-{re.sub("[^a-z0-9]+", "-", title)}.log'
-    code = run(['tests/qemu-iotests/check', '-j', '2', *where, *args], env,
-               log)
+    # One more than there are processors, as most of a test's time is waiting.
+    code = run(['tests/qemu-iotests/check', '-j', str(os.cpu_count() + 1),
+                *where, *args], env, log)
     with open(log, errors='replace') as f:
         text = f.read()
     found = re.findall(r'^(\d+) passed, (\d+) failed, (\d+) skipped', text,
