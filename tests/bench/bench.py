@@ -9,6 +9,7 @@ import platform
 import resource
 import sys
 import time
+import traceback
 
 from blockbench import (w1_guest_io, w2_backup_tax, w3_incremental, w4_nbd,
                         w5_tools, w6_idle)
@@ -110,10 +111,10 @@ def main():
             busy, own = cpu_use()
             try:
                 WORKLOADS[name].run(bench)
-            except Exception as e:  # keep what the other workloads measured
+            except (Exception, KeyboardInterrupt) as e:
+                # Keep what was measured before, and the other workloads.
                 bench.results.error(name.upper() + "/(stopped)", "run",
                                     f"{type(e).__name__}: {e}")
-                import traceback
                 traceback.print_exc()
             facts.setdefault("workload_seconds", {})[name] = round(
                 time.monotonic() - began, 1)

@@ -169,7 +169,8 @@ class Medium:
             for rep in range(reps):
                 for count in bitmap_counts:
                     self.mapped(rep, count, depths)
-                    self.fresh(rep, count, depths)
+                    if count in (min(bitmap_counts), max(bitmap_counts)):
+                        self.fresh(rep, count, depths)
                     self.bench.log(f"{self.word} rep {rep}, {count} bitmaps")
 
 
@@ -179,6 +180,6 @@ def run(bench):
             1, [0, 8], [32])
         return
     Medium(bench, "W1m", bench.memory, {}, GIB, 0.7, 1).run(
-        bench.reps + 1, [0, 1, 8])
+        bench.reps + 1, [0, 1, 8, 64])
     Medium(bench, "W1d", bench.disk, DISK_OPTIONS, GIB, 0.8, 1).run(
         bench.reps, [0, 1])
