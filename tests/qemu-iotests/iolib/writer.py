@@ -145,7 +145,8 @@ class Writer:
 def _found(versions, data, base, what):
     """Yield (index of the version a block holds, its versions); -1 is the
     content of before the first write."""
-    for b, known in versions.items():
+    # A copy: the writer may still be at work.
+    for b, known in list(versions.items()):
         block = data[b * BLOCK:(b + 1) * BLOCK]
         seq, = struct.unpack('<Q', block[:8])
         if block == fill_block(seq) and seq:
