@@ -10,8 +10,9 @@
  *     freeze     of the bitmap: stands still while a successor records
  *
  * The job copies in the background what guests have not made the filter copy
- * before, until nothing is left (sync=none: it only waits). In the end the
- * freeze is committed or rolled back, as bitmap-mode says, and the filter goes.
+ * before, until nothing is left (sync=none: it only waits), and flushes the
+ * target: what is not durable there is not done. In the end the freeze is
+ * committed or rolled back, as bitmap-mode says, and the filter goes.
  */
 
 #include "block/backup.h"
@@ -35,6 +36,7 @@ typedef struct BackupJob {
     BitmapFreeze *freeze;       /* NULL: no bitmap */
     int64_t off, len;           /* the part that is copied: whole clusters */
     CopyRun run;                /* the run coroutine's */
+    bool flushed;               /* the target has what is not left to copy */
 } BackupJob;
 
 /* ---- running ---- */
@@ -52,6 +54,11 @@ static void backup_progress(void *opaque, int64_t bytes)
     job_progress_add(&b->common, whole_clusters(b, bytes));
 }
 
+static Node *backup_target(const BackupJob *b)
+{
+    return node_child(b->cbw, "target")->child;
+}
+
 static void backup_kick(Job *job)
 {
     BackupJob *b = container_of(job, BackupJob, common);
@@ -59,7 +66,7 @@ static void backup_kick(Job *job)
     copy_run_kick(&b->run);
     if (job_is_forced(job)) {
         cbw_let_go(b->cbw);
-        copy_job_kick_target(job, node_child(b->cbw, "target")->child);
+        copy_job_kick_target(job, backup_target(b));
     }
 }
 
@@ -77,6 +84,18 @@ static int backup_idle(Co *co, BackupJob *b)
     return -ECANCELED;
 }
 
+static int backup_flush(Co *co, BackupJob *b)
+{
+    int ret;
+
+    copy_job_kick_target(&b->common, backup_target(b));
+    root_begin(co, b->root);
+    ret = io_flush(co, backup_target(b));
+    root_end(b->root);
+    b->flushed = ret == 0;
+    return ret;
+}
+
 static int backup_copy(Co *co, BackupJob *b)
 {
     while (true) {
@@ -90,6 +109,9 @@ static int backup_copy(Co *co, BackupJob *b)
         ret = copy_run_stretch(co, &b->run, &b->common, &is_read);
         if (cbw_snapshot_error(b->cbw) < 0) {
             return cbw_snapshot_error(b->cbw);
+        }
+        if (ret == 0) {
+            ret = backup_flush(co, b);
         }
         if (ret == 0) {
             return 0;
@@ -159,6 +181,9 @@ static int backup_run(Co *co, Job *job, Error **errp)
                     cbw_snapshot_error(b->cbw) < 0)) {
         cbw_give_up(co, b->cbw);
     }
+    if (ret < 0 && b->freeze && b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS) {
+        backup_flush(co, b);
+    }
     return ret;
 }
 
@@ -223,7 +248,7 @@ static void settle_bitmap(Co *co, BackupJob *b, bool success)
     }
     co_move(co, b->cbw->loop);
     bm = bitmap_freeze_frozen(b->freeze);
-    if (b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS ||
+    if ((b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS && b->flushed) ||
         (b->bitmap_mode == BITMAP_SYNC_MODE_ON_SUCCESS && success)) {
         commit_freeze(co, b, bm);
         if (!success) {
