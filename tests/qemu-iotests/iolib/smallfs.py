@@ -9,8 +9,9 @@ import subprocess
 
 from . import env
 from .expect import skip
+from .tools import run
 
-__all__ = ['small_fs']
+__all__ = ['small_fs', 'resize_fs', 'fill_fs']
 
 CLONE_NEWNS = 0x20000
 
@@ -31,3 +32,17 @@ def small_fs(size, name='small'):
         if p.returncode:
             skip(f'{" ".join(command)}: {p.stderr.strip()}')
     return folder
+
+
+def resize_fs(folder, size):
+    """Give the file system of small_fs() so many bytes."""
+    run('mount', '-o', f'remount,size={size}', folder)
+
+
+def fill_fs(folder, room=0):
+    """Take all space but `room` bytes; returns the file that has it."""
+    left = os.statvfs(folder)
+    fill = os.path.join(folder, 'fill')
+    with open(fill, 'wb') as f:
+        os.posix_fallocate(f.fileno(), 0, left.f_bavail * left.f_frsize - room)
+    return fill
