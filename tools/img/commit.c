@@ -156,6 +156,7 @@ static bool commit_wait(Co *co, Job *job, ImgProgress *progress)
     co_group_wait(co, &group);
     job_unref(job);
     if (ret < 0) {
+        error_prepend(&err, "Block job failed: ");
         error_report_err(err);
         return false;
     }
