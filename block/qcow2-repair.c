@@ -341,6 +341,16 @@ static int rebuild_switch(Co *co, Qcow2Check *c, const Rebuild *rb)
     return r;
 }
 
+/* A check tells what it could not write; who changes the width tells it
+ * otherwise. */
+static int rebuild_tell(const Qcow2Check *c, const char *what, int r)
+{
+    if (r < 0 && c->res) {
+        error_report("ERROR writing %s: %s", what, g_strerror(-r));
+    }
+    return r;
+}
+
 /* Writes the counts as new structures of that width. */
 static int rebuild_write(Co *co, Qcow2Check *c, int order)
 {
@@ -348,10 +358,10 @@ static int rebuild_write(Co *co, Qcow2Check *c, int order)
     int r = rebuild_plan(co, c, order, &rb);
 
     if (r >= 0) {
-        r = rebuild_write_blocks(co, c, &rb);
+        r = rebuild_tell(c, "refblock", rebuild_write_blocks(co, c, &rb));
     }
     if (r >= 0) {
-        r = rebuild_write_table(co, c, &rb);
+        r = rebuild_tell(c, "reftable", rebuild_write_table(co, c, &rb));
     }
     return r < 0 ? r : rebuild_switch(co, c, &rb);
 }
