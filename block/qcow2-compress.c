@@ -3,7 +3,9 @@
 /*
  * Compressed clusters. The work is done by workers on private buffers, several
  * clusters at once; the loop only reads, writes and links. Whatever order they
- * become ready in, they lie in the file in that of the disk.
+ * become ready in, those of a request lie in the file in the order of the disk, and
+ * behind those of all requests that came before it: so the next one may be handed
+ * over early, and find the CPUs that the last clusters of this one leave idle.
  *
  * A compressed write covers whole clusters (or the last one of the disk). Each
  * is compressed, gets its bytes behind those of the last one, is written, and
@@ -18,7 +20,8 @@
 #include "block/qcow2.h"
 #include "block/qcow2-codec.h"
 
-/* Clusters in work at once: all CPUs, and some more that wait or are written. */
+/* Clusters of a request in work at once: all CPUs, and some more that wait or are
+ * written. */
 #define COMPRESS_MORE 6
 
 typedef struct CodecJob {
@@ -30,10 +33,14 @@ typedef struct CodecJob {
 } CodecJob;
 
 /* The clusters of one request get their bytes in the order of the disk. */
-typedef struct CompressRun {
+typedef struct Qcow2CompressRun CompressRun;
+struct Qcow2CompressRun {
     int64_t next;               /* whose turn it is: offset on the disk */
+    int64_t end;                /* nobody's any more */
+    CompressRun *before;        /* its clusters come first; NULL: none */
+    CompressRun *after;
     CoQueue turn;
-} CompressRun;
+};
 
 typedef struct Qcow2Unpacked Qcow2Unpacked;
 
@@ -138,7 +145,7 @@ int qcow2_read_compressed(Co *co, Node *node, uint64_t entry, int64_t skip,
     }
     job = (CodecJob) { s->hdr.compression_type, dst, s->cluster_size, src,
                        src_len };
-    r = worker_run(co, job_decompress, &job);
+    r = worker_compute(co, job_decompress, &job);
     if (r < 0) {
         return r;
     }
@@ -201,17 +208,46 @@ static void compressed_link(Node *node, const Qcow2Alloc *a, int64_t len)
 
 static void turn_wait(Co *co, const CompressPart *p)
 {
-    while (p->run->next < p->off) {
+    while (p->run->before || p->run->next < p->off) {
         co_queue_wait(co, &p->run->turn);
     }
+}
+
+static void run_begin(Qcow2State *s, CompressRun *run)
+{
+    run->before = s->compress_last;
+    if (run->before) {
+        run->before->after = run;
+    }
+    s->compress_last = run;
+}
+
+/* The next one's turn. May be called again. */
+static void run_leave(Qcow2State *s, CompressRun *run)
+{
+    if (run->after) {
+        run->after->before = run->before;
+        co_queue_wake_all(&run->after->turn);
+    } else if (s->compress_last == run) {
+        s->compress_last = run->before;
+    }
+    if (run->before) {
+        run->before->after = run->after;
+    }
+    run->before = run->after = NULL;
 }
 
 /* May be called again. */
 static void turn_pass(const CompressPart *p)
 {
-    if (p->run->next == p->off) {
-        p->run->next += p->len;
-        co_queue_wake_all(&p->run->turn);
+    CompressRun *run = p->run;
+
+    if (run->next == p->off) {
+        run->next += p->len;
+        co_queue_wake_all(&run->turn);
+        if (run->next == run->end) {
+            run_leave(qcow2_state(p->node), run);
+        }
     }
 }
 
@@ -249,11 +285,32 @@ static int write_bytes(Co *co, const CompressPart *p, const void *buf,
     return r;
 }
 
+/* The cluster in one piece: where it is, or in *@copy, filled up with zeroes. NULL:
+ * no memory. */
+static const uint8_t *part_gather(const CompressPart *p, uint8_t **copy)
+{
+    Qcow2State *s = qcow2_state(p->node);
+    struct iovec one;
+
+    if (p->len == s->cluster_size &&
+        iov_cut_count(p->iov, p->iov_off, p->len) == 1) {
+        iov_cut(p->iov, p->iov_off, p->len, &one);
+        return one.iov_base;
+    }
+    *copy = g_try_malloc(s->cluster_size);
+    if (*copy) {
+        iov_to_buf(p->iov, p->iov_off, *copy, p->len);
+        memset(*copy + p->len, 0, s->cluster_size - p->len);
+    }
+    return *copy;
+}
+
 static int write_part(Co *co, const CompressPart *p)
 {
     Qcow2State *s = qcow2_state(p->node);
-    g_autofree uint8_t *src = g_try_malloc(s->cluster_size);
+    g_autofree uint8_t *copy = NULL;
     g_autofree uint8_t *dst = g_try_malloc(s->cluster_size);
+    const uint8_t *src = part_gather(p, &copy);
     CodecJob job = { s->hdr.compression_type, dst, s->cluster_size - 1, src,
                      s->cluster_size };
     int64_t n;
@@ -261,9 +318,7 @@ static int write_part(Co *co, const CompressPart *p)
     if (!src || !dst) {
         return -ENOMEM;
     }
-    iov_to_buf(p->iov, p->iov_off, src, p->len);
-    memset(src + p->len, 0, s->cluster_size - p->len);
-    n = worker_run(co, job_compress, &job);
+    n = worker_compute(co, job_compress, &job);
     turn_wait(co, p);
     if (n == -ENOSPC) {
         return qcow2_write(co, p->node, p->off, p->len, p->iov, p->iov_off,
@@ -286,8 +341,9 @@ int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
                            const IoVec *iov, int64_t iov_off)
 {
     Qcow2State *s = qcow2_state(node);
-    CompressRun run = { .next = off };
+    CompressRun run = { .next = off, .end = off + len };
     CoGroup group;
+    int r;
 
     if (s->external_data) {
         return -ENOTSUP;
@@ -296,6 +352,7 @@ int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
         (qcow2_in_cluster(s, len) && off + len != node->length)) {
         return -EINVAL;
     }
+    run_begin(s, &run);
     co_group_init(&group, co_loop(co),
                   g_get_num_processors() + COMPRESS_MORE);
     while (len > 0 && group.ret >= 0) {
@@ -310,5 +367,7 @@ int qcow2_write_compressed(Co *co, Node *node, int64_t off, int64_t len,
         iov_off += p->len;
         co_group_start(co, &group, write_part_run, p);
     }
-    return co_group_wait(co, &group);
+    r = co_group_wait(co, &group);
+    run_leave(s, &run);
+    return r;
 }

@@ -124,6 +124,7 @@ struct Qcow2State {
     int64_t free_cursor;            /* no free cluster lies before it */
     struct Qcow2Unpacked *unpacked; /* clusters read in part; NULL: none */
     int64_t free_byte;              /* where the next compressed data go; 0 */
+    struct Qcow2CompressRun *compress_last;     /* of those under way */
     int64_t fresh_offset;           /* from here on the file was never used
                                      * and reads as zeroes; INT64_MAX: no */
     bool lazy_refcounts;            /* option or feature bit, when writable */

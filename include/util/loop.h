@@ -107,5 +107,8 @@ void loop_thread_free(LoopThread *t);
 typedef int64_t WorkerFn(void *arg);
 /* Runs @fn in a pool thread and returns its result. Suspends. */
 int64_t worker_run(Co *co, WorkerFn *fn, void *arg);
+/* The same for what computes: about as many of these run at once as there are
+ * CPUs, the others wait, in order. */
+int64_t worker_compute(Co *co, WorkerFn *fn, void *arg);
 
 #endif

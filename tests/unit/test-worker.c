@@ -3,6 +3,8 @@
 /* The worker pool. */
 #include "co-test.h"
 
+#include <sys/sysinfo.h>
+
 typedef struct Job {
     int64_t in;
     int us;
@@ -77,10 +79,63 @@ static void test_parallel(void)
     co_test_run_alone(parallel_main, NULL);
 }
 
+/* What computes runs a few at a time, and what blocks does not wait for it. */
+typedef struct Crowd {
+    int running, most;          /* atomic */
+    int left;
+    Co *parent;
+} Crowd;
+
+static int64_t crowd_work(void *arg)
+{
+    Crowd *c = arg;
+    int n = __atomic_add_fetch(&c->running, 1, __ATOMIC_SEQ_CST);
+    int most = __atomic_load_n(&c->most, __ATOMIC_SEQ_CST);
+
+    while (n > most &&
+           !__atomic_compare_exchange_n(&c->most, &most, n, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        continue;
+    }
+    g_usleep(20000);
+    __atomic_sub_fetch(&c->running, 1, __ATOMIC_SEQ_CST);
+    return 1;
+}
+
+static void crowd_member(Co *co, void *arg)
+{
+    Crowd *c = arg;
+
+    g_assert_cmpint(worker_compute(co, crowd_work, c), ==, 1);
+    if (--c->left == 0) {
+        co_wake(c->parent);
+    }
+}
+
+static void compute_main(Co *co, void *arg)
+{
+    int cpus = get_nprocs(), n = 10 * cpus;
+    Crowd c = { .left = n, .parent = co };
+
+    for (int i = 0; i < n; i++) {
+        co_spawn(co_loop(co), crowd_member, &c);
+    }
+    g_assert_cmpint(worker_run(co, current_loop_is_null, NULL), ==, 1);
+    g_assert_cmpint(c.left, >, 0);
+    co_suspend(co);
+    g_assert_cmpint(c.most, <=, 2 * cpus);
+}
+
+static void test_compute(void)
+{
+    co_test_run_alone(compute_main, NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/worker/results", test_results);
     g_test_add_func("/worker/parallel", test_parallel);
+    g_test_add_func("/worker/compute", test_compute);
     return g_test_run();
 }

@@ -5,7 +5,7 @@
  *
  *     take      the next range whose status is alike, at most a buffer
  *     read      into the worker's own buffer (data only)
- *     turn      wait until all before it is written (not with -W)
+ *     turn      wait until all before it has been handed over (not with -W)
  *     write     data, zeroes, compressed clusters, or nothing
  *
  * What the source has as zeroes is not written where the target reads as
@@ -18,6 +18,10 @@
  * while all before it is written copies it by pieces, and sees whether these had
  * to wait. If so, the others read ahead, whole buffers; else they wait for their
  * turn.
+ *
+ * To be written in order means, one after the other. Only compressed data are handed
+ * over while those before them are still being compressed, since the target keeps
+ * the order (qcow2-compress.c); zeroes wait for all of them.
  *
  * The first error ends all: whoever waits for its turn gives up.
  */
@@ -40,6 +44,7 @@ typedef struct ConvertRange {
     int64_t off, len;       /* in the joined disk */
     int64_t failed;         /* where writing did, as far as it is known */
     ConvertKind kind;
+    bool handed;            /* the next one's turn has come */
 } ConvertRange;
 
 /* ---- take ---- */
@@ -196,6 +201,38 @@ static int convert_read(Co *co, ConvertCopy *c, const ConvertRange *r,
     return 0;
 }
 
+/* ---- turn ---- */
+
+/* False if it is in vain: somebody failed. */
+static bool convert_wait_turn(Co *co, ConvertCopy *c, int64_t off)
+{
+    while (c->in_order && c->ret == 0 &&
+           (c->handed != off || c->writing == CONVERT_WRITING)) {
+        co_queue_wait(co, &c->turn);
+    }
+    c->writing++;
+    return c->ret == 0;
+}
+
+/* Nothing more of @r comes before the next range. */
+static void convert_hand_over(ConvertCopy *c, ConvertRange *r)
+{
+    if (!r->handed) {
+        r->handed = true;
+        c->handed = r->off + r->len;
+        co_queue_wake_all(&c->turn);
+    }
+}
+
+/* Until all before @off is written; false as above. */
+static bool convert_wait_written(Co *co, ConvertCopy *c, int64_t off)
+{
+    while (c->in_order && c->ret == 0 && c->written != off) {
+        co_queue_wait(co, &c->turn);
+    }
+    return c->ret == 0;
+}
+
 /* ---- write ---- */
 
 /* Whether zeroes need not be written at @off; if only for a part, *@len is
@@ -213,14 +250,16 @@ static bool convert_is_zero_already(const ConvertCopy *c, int64_t off,
     return true;
 }
 
-static int convert_write_zeroes(Co *co, ConvertCopy *c, int64_t off,
-                                int64_t len)
+static int convert_write_zeroes(Co *co, ConvertCopy *c, const ConvertRange *r,
+                                int64_t off, int64_t len)
 {
     while (len > 0) {
         int64_t n = len;
 
         if (!convert_is_zero_already(c, off, &n)) {
-            int ret = root_zero(co, c->target, off, n, REQ_MAY_UNMAP);
+            int ret = c->compressed && !convert_wait_written(co, c, r->off)
+                      ? c->ret : root_zero(co, c->target, off, n,
+                                           REQ_MAY_UNMAP);
 
             if (ret < 0) {
                 return ret;
@@ -287,8 +326,11 @@ static int convert_write_data(Co *co, ConvertCopy *c, ConvertRange *r,
 
         n = convert_alike(r, buf, pos, unit, &zero);
         if (zero) {
-            ret = convert_write_zeroes(co, c, r->off + pos, n);
+            ret = convert_write_zeroes(co, c, r, r->off + pos, n);
         } else {
+            if (c->compressed && pos + n == r->len) {
+                convert_hand_over(c, r);
+            }
             ret = root_pwrite(co, c->target, r->off + pos, n, buf + pos,
                               flags);
         }
@@ -309,7 +351,7 @@ static int convert_write(Co *co, ConvertCopy *c, ConvertRange *r,
     case KIND_DATA:
         return convert_write_data(co, c, r, buf);
     case KIND_ZERO:
-        return convert_write_zeroes(co, c, r->off, r->len);
+        return convert_write_zeroes(co, c, r, r->off, r->len);
     case KIND_BACKING:
         return 0;
     }
@@ -337,17 +379,10 @@ static int convert_offload(Co *co, ConvertCopy *c, const ConvertRange *r)
 
 /* ---- a worker ---- */
 
-/* False if it is in vain: somebody failed. */
-static bool convert_wait_turn(Co *co, ConvertCopy *c, int64_t off)
+static void convert_done(ConvertCopy *c, ConvertRange *r)
 {
-    while (c->in_order && c->ret == 0 && c->written != off) {
-        co_queue_wait(co, &c->turn);
-    }
-    return c->ret == 0;
-}
-
-static void convert_done(ConvertCopy *c, const ConvertRange *r)
-{
+    convert_hand_over(c, r);
+    c->writing--;
     c->written += r->len;
     img_progress_set(c->progress, 100.0 * c->written / c->total);
     co_queue_wake_all(&c->turn);
@@ -396,7 +431,12 @@ static int convert_write_whole(Co *co, ConvertCopy *c, ConvertRange *r,
 
     r->failed = r->off;
     ret = convert_write(co, c, r, buf);
-    return ret < 0 ? convert_complain(c, "writing", r->failed, ret) : 0;
+    if (ret < 0) {
+        /* What comes first on the disk complains first. */
+        convert_wait_written(co, c, r->off);
+        return convert_complain(c, "writing", r->failed, ret);
+    }
+    return 0;
 }
 
 /* Errors are told as if it were done in one go. */
@@ -455,6 +495,9 @@ static int convert_in_short(Co *co, ConvertCopy *c, const ConvertRange *r,
     }
     if (c->written != r->off) {
         return 0;
+    }
+    if (!convert_wait_turn(co, c, r->off)) {
+        return c->ret;
     }
     ret = convert_by_pieces(co, c, r, buf);
     return ret < 0 ? ret : 1;

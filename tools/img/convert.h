@@ -17,6 +17,9 @@
 /* What is read and written in turn where nobody else is at it. */
 #define CONVERT_PIECE (256 * KiB)
 
+/* Compressed ranges that the target has at once. */
+#define CONVERT_WRITING 2
+
 typedef struct ConvertSource {
     Root *root;
     int64_t start;              /* in the joined disk */
@@ -42,8 +45,10 @@ typedef struct ConvertCopy {
     /* Private to convert-copy.c. */
     CoMutex lock;               /* of next and the question for its status */
     int64_t next;               /* nobody has taken what begins here */
+    int64_t handed;             /* in order: up to here to the target */
     int64_t written;            /* in order: up to here; else: bytes */
-    CoQueue turn;               /* who waits for `written` */
+    int writing;                /* ranges between the two */
+    CoQueue turn;               /* who waits for one of these */
     bool quick;                 /* data come and go without waiting */
     int ret;                    /* the first error; it has been reported */
 } ConvertCopy;
