@@ -45,23 +45,25 @@ bool deflate_lib_load(void);
 
 #ifdef CONFIG_ZSTD
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define ZSTD_LIB(X) \
-    X(ZSTD_CCtx_reset) X(ZSTD_compressStream2) X(ZSTD_createCCtx) \
+    X(ZSTD_CCtx_reset) X(ZSTD_compress2) X(ZSTD_createCCtx) \
     X(ZSTD_createDCtx) X(ZSTD_decompressStream) X(ZSTD_freeCCtx) \
-    X(ZSTD_freeDCtx) X(ZSTD_isError)
+    X(ZSTD_freeDCtx) X(ZSTD_getErrorCode) X(ZSTD_isError)
 extern struct ZstdLib {
     ZSTD_LIB(LAZY_SLOT)
 } zstd_lib;
 bool zstd_lib_load(void);
 
 #define ZSTD_CCtx_reset zstd_lib.ZSTD_CCtx_reset
-#define ZSTD_compressStream2 zstd_lib.ZSTD_compressStream2
+#define ZSTD_compress2 zstd_lib.ZSTD_compress2
 #define ZSTD_createCCtx zstd_lib.ZSTD_createCCtx
 #define ZSTD_createDCtx zstd_lib.ZSTD_createDCtx
 #define ZSTD_decompressStream zstd_lib.ZSTD_decompressStream
 #define ZSTD_freeCCtx zstd_lib.ZSTD_freeCCtx
 #define ZSTD_freeDCtx zstd_lib.ZSTD_freeDCtx
+#define ZSTD_getErrorCode zstd_lib.ZSTD_getErrorCode
 #define ZSTD_isError zstd_lib.ZSTD_isError
 #endif
 

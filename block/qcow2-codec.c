@@ -143,11 +143,10 @@ static ZSTD_CCtx *zstd_context(void)
     return ctx;
 }
 
+/* In one call with both buffers: a stream would copy through its own. */
 static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
                              size_t src_len)
 {
-    ZSTD_inBuffer in = { src, src_len, 0 };
-    ZSTD_outBuffer out = { dst, dst_len, 0 };
     ZSTD_CCtx *ctx;
     size_t r;
 
@@ -158,11 +157,12 @@ static ssize_t zstd_compress(void *dst, size_t dst_len, const void *src,
     if (!ctx) {
         return -ENOMEM;
     }
-    r = ZSTD_compressStream2(ctx, &out, &in, ZSTD_e_end);
+    r = ZSTD_compress2(ctx, dst, dst_len, src, src_len);
     if (ZSTD_isError(r)) {
-        return -EIO;
+        return ZSTD_getErrorCode(r) == ZSTD_error_dstSize_tooSmall ? -ENOSPC
+                                                                   : -EIO;
     }
-    return r ? -ENOSPC : (ssize_t)out.pos;
+    return r;
 }
 
 static int zstd_decompress(void *dst, size_t dst_len, const void *src,
