@@ -68,12 +68,35 @@ static bool ext_read_backing_format(const uint8_t *data, uint32_t len,
     return true;
 }
 
-static void ext_read_features(const uint8_t *data, uint32_t len,
-                              Qcow2Exts *x)
+/* A copy behind @head bytes, with a zero at its end: as long as the file says. */
+static void *ext_copy(size_t head, const uint8_t *data, uint32_t len,
+                      Error **errp)
+{
+    uint8_t *copy = g_try_malloc0(head + len + 1);
+
+    if (!copy) {
+        error_setg_errno(errp, ENOMEM, "Could not read header extensions");
+        return NULL;
+    }
+    memcpy(copy + head, data, len);
+    return copy;
+}
+
+static bool ext_read_features(const uint8_t *data, uint32_t len,
+                              Qcow2Exts *x, Error **errp)
 {
     g_free(x->feature_table);
-    x->feature_table = g_memdup2(data, len);
-    x->feature_table_len = len;
+    x->feature_table = ext_copy(0, data, len, errp);
+    x->feature_table_len = x->feature_table ? len : 0;
+    return x->feature_table;
+}
+
+static bool ext_read_data_file(const uint8_t *data, uint32_t len,
+                               Qcow2Exts *x, Error **errp)
+{
+    g_free(x->data_file);
+    x->data_file = ext_copy(0, data, len, errp);
+    return x->data_file;
 }
 
 static void ext_set_bitmaps_error(Qcow2Exts *x, Error *err)
@@ -141,18 +164,22 @@ static void ext_read_bitmaps_cut(const uint8_t *data, uint32_t len,
     }
 }
 
-static void ext_keep_unknown(uint32_t type, const uint8_t *data,
-                             uint32_t len, Qcow2Exts *x)
+static bool ext_keep_unknown(uint32_t type, const uint8_t *data,
+                             uint32_t len, Qcow2Exts *x, Error **errp)
 {
-    Qcow2UnknownExt *u = g_malloc(sizeof(*u) + len);
+    Qcow2UnknownExt *u = ext_copy(offsetof(Qcow2UnknownExt, data), data, len,
+                                  errp);
 
+    if (!u) {
+        return false;
+    }
     u->type = type;
     u->len = len;
-    memcpy(u->data, data, len);
     if (!x->unknown) {
         x->unknown = g_ptr_array_new_with_free_func(g_free);
     }
     g_ptr_array_add(x->unknown, u);
+    return true;
 }
 
 static bool ext_read_one(uint32_t type, const uint8_t *data, uint32_t len,
@@ -162,15 +189,12 @@ static bool ext_read_one(uint32_t type, const uint8_t *data, uint32_t len,
     case QCOW2_EXT_BACKING_FORMAT:
         return ext_read_backing_format(data, len, x, errp);
     case QCOW2_EXT_FEATURE_TABLE:
-        ext_read_features(data, len, x);
-        return true;
+        return ext_read_features(data, len, x, errp);
     case QCOW2_EXT_BITMAPS:
         ext_read_bitmaps(data, len, h, x);
         return true;
     case QCOW2_EXT_DATA_FILE:
-        g_free(x->data_file);
-        x->data_file = g_strndup((const char *)data, len);
-        return true;
+        return ext_read_data_file(data, len, x, errp);
     case QCOW2_EXT_CRYPTO:
         if (h->crypt_method != QCOW2_CRYPT_LUKS) {
             error_setg(errp, "CRYPTO header extension only expected with "
@@ -183,8 +207,7 @@ static bool ext_read_one(uint32_t type, const uint8_t *data, uint32_t len,
         ext_read_bitmaps_cut(data, len, x);
         return true;
     default:
-        ext_keep_unknown(type, data, len, x);
-        return true;
+        return ext_keep_unknown(type, data, len, x, errp);
     }
 }
 

@@ -18,9 +18,12 @@
 static int flush_in_order(Co *co, Node *node, bool durable)
 {
     Qcow2State *s = qcow2_state(node);
-    Qcow2DirtyCopy *l1 = qcow2_dirty_take(s->l1, s->hdr.l1_size, s->l1_dirty);
-    int r = qcow2_cache_write(co, s->l2_cache);
+    Qcow2DirtyCopy *l1;
+    int r = qcow2_dirty_take(s->l1, s->hdr.l1_size, s->l1_dirty, &l1);
 
+    if (r >= 0) {
+        r = qcow2_cache_write(co, s->l2_cache);
+    }
     if (r >= 0 && l1) {
         r = io_flush(co, node->file->child);
     }

@@ -694,11 +694,14 @@ int64_t qcow2_alloc_bytes(Co *co, Node *node, int64_t bytes)
 static int refcounts_write(Co *co, Node *node)
 {
     Qcow2State *s = qcow2_state(node);
+    Qcow2DirtyCopy *links;
     /* Before the blocks: a block linked later may not be written now. */
-    Qcow2DirtyCopy *links = qcow2_dirty_take(s->reftable, s->reftable_size,
-                                             s->reftable_dirty);
-    int r = qcow2_cache_write(co, s->refblock_cache);
+    int r = qcow2_dirty_take(s->reftable, s->reftable_size, s->reftable_dirty,
+                             &links);
 
+    if (r >= 0) {
+        r = qcow2_cache_write(co, s->refblock_cache);
+    }
     if (r >= 0 && links) {
         r = io_flush(co, node->file->child);
     }

@@ -130,20 +130,25 @@ static void copy_free(Qcow2DirtyCopy *copy)
     g_free(copy);
 }
 
-Qcow2DirtyCopy *qcow2_dirty_take(const uint64_t *table, int64_t entries,
-                                 Bitset *dirty)
+int qcow2_dirty_take(const uint64_t *table, int64_t entries, Bitset *dirty,
+                     Qcow2DirtyCopy **ret)
 {
     int64_t n = bitset_count(dirty), sector = 0;
     Qcow2DirtyCopy *copy;
 
+    *ret = NULL;
     if (n == 0) {
-        return NULL;
+        return 0;
     }
     copy = g_new0(Qcow2DirtyCopy, 1);
     copy->n = n;
     copy->entries = entries;
-    copy->index = g_new(int64_t, n);
-    copy->data = g_malloc0(n * SECTOR_BYTES);
+    copy->index = g_try_new(int64_t, n);
+    copy->data = g_try_malloc0(n * SECTOR_BYTES);
+    if (!copy->index || !copy->data) {
+        copy_free(copy);
+        return -ENOMEM;
+    }
     for (int64_t i = 0; i < n; i++, sector++) {
         int64_t first;
 
@@ -157,7 +162,8 @@ Qcow2DirtyCopy *qcow2_dirty_take(const uint64_t *table, int64_t entries,
         }
     }
     bitset_clear_all(dirty);
-    return copy;
+    *ret = copy;
+    return 0;
 }
 
 void qcow2_dirty_undo(Qcow2DirtyCopy *copy, Bitset *dirty)

@@ -60,13 +60,14 @@ int qcow2_write_table(Co *co, Node *node, int ignore, int64_t off,
 int64_t qcow2_write_new(Co *co, Node *node, const void *buf, int64_t len);
 /*
  * The dirty sectors (64 entries, 512 bytes) of a table in memory, taken at one
- * moment and written later. take clears @dirty; NULL if nothing is dirty.
- * write frees @copy (NULL ok), does not flush, and on error sets the bits of
- * @dirty again.
+ * moment and written later. take clears @dirty, and sets *@copy: NULL if
+ * nothing is dirty; or -ENOMEM, with all as it was and *@copy NULL. write
+ * frees @copy (NULL ok), does not flush, and on error sets the bits of @dirty
+ * again.
  */
 typedef struct Qcow2DirtyCopy Qcow2DirtyCopy;
-Qcow2DirtyCopy *qcow2_dirty_take(const uint64_t *table, int64_t entries,
-                                 Bitset *dirty);
+int qcow2_dirty_take(const uint64_t *table, int64_t entries, Bitset *dirty,
+                     Qcow2DirtyCopy **copy);
 int qcow2_dirty_write(Co *co, Node *node, int ignore, int64_t off,
                       Qcow2DirtyCopy *copy, Bitset *dirty);
 /* Not written: the bits of @dirty are set again. Frees @copy (NULL ok). */
