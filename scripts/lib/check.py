@@ -20,11 +20,11 @@ os.chdir(ROOT)
 WERROR = ['-Dwerror=true', '-Dwarning_level=2']
 BUILDS = {
     'gcc': ('gcc', WERROR),
+    # With libFuzzer's targets beside all the rest.
     'asan': ('clang', WERROR + ['-Db_sanitize=address,undefined',
-                                '-Db_lundef=false', '-Doptimization=1']),
+                                '-Dfuzz=enabled', '-Db_lundef=false',
+                                '-Doptimization=1']),
     'tsan': ('gcc', WERROR + ['-Db_sanitize=thread', '-Doptimization=1']),
-    'fuzz': ('clang', ['-Db_sanitize=address,undefined', '-Dfuzz=enabled',
-                       '-Db_lundef=false', '-Doptimization=1']),
 }
 # Clang 14 guesses wrongly where glibc 2.36 keeps the thread's own data of
 # libraries that come later, and its search for leaks then crashes there.
@@ -35,7 +35,9 @@ SANITIZER_ENV = {
     'IOTEST_SLOW': '3',
 }
 TSAN_ENV = {'TSAN_OPTIONS': 'halt_on_error=0:exitcode=66', 'IOTEST_SLOW': '6'}
-VALGRIND = ['valgrind', '-q', '--error-exitcode=9', '--leak-check=full',
+# Its threads take turns, whatever else the machine does: one that waits for
+# another's work would starve it.
+VALGRIND = ['valgrind', '-q', '--fair-sched=try', '--error-exitcode=9', '--leak-check=full',
             '--errors-for-leak-kinds=definite']
 
 
@@ -90,14 +92,14 @@ def build(name):
     return ok
 
 
-def meson_suites(name, title, args, env=None):
+def meson_suites(name, title, which, env=None, how=(), patience=4):
     """Unit tests, checks and the like: each program counts as one."""
     if not build(name):
         return
     folder = f'build-{name}'
     log = f'{folder}/meson-logs/check.log'
-    run(['meson', 'test', '-C', folder, '--timeout-multiplier', '4', *args],
-        env, log)
+    run(['meson', 'test', '-C', folder, '--timeout-multiplier', str(patience),
+         *how, *which], env, log)
     passed = failed = skipped = 0
     bad = []
     with open(f'{folder}/meson-logs/testlog.json') as f:
@@ -117,7 +119,7 @@ def meson_suites(name, title, args, env=None):
         # Once more by itself: a test that then passes is unstable, not wrong.
         short = test['name'].split(' / ')[-1]
         if run(['meson', 'test', '-C', folder, '--no-rebuild',
-                '--timeout-multiplier', '8', short], env,
+                '--timeout-multiplier', str(2 * patience), *how, short], env,
                f'{folder}/meson-logs/again.log') == 0:
             counts.notes.append(f'{title} ({name}): {short}')
             failed -= 1
@@ -183,23 +185,70 @@ def tap(title, argv, name='gcc', env=None):
     counts.add(passed, failed, len(why))
 
 
+def fuzz_start(target, folder, seconds):
+    """libFuzzer, which keeps what it finds in the folder."""
+    new = f'{folder}/corpus'
+    os.makedirs(new, exist_ok=True)
+    with open(f'{folder}/log', 'w') as log:
+        return subprocess.Popen(
+            [f'build-asan/tests/fuzz/fuzz-{target}',
+             f'-max_total_time={seconds}', '-timeout=25',
+             '-rss_limit_mb=4096', '-close_fd_mask=1',
+             f'-artifact_prefix={folder}/', new,
+             f'tests/fuzz/corpus/{target}'],
+            env=dict(os.environ, **SANITIZER_ENV), stdout=log,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+
+def fuzz_end(target, folder, process):
+    """Waits for it; counts as one test.  Without a last line of figures it
+    has not run as it should, whatever its exit code."""
+    code = process.wait()
+    with open(f'{folder}/log', errors='replace') as f:
+        text = f.read()
+    done = re.findall(r'^#(\d+)\s+DONE\s+cov: (\d+)', text, re.M)
+    found = [name for name in re.findall(r'Test unit written to (\S+)', text)
+             if '/slow-unit-' not in name]
+    if code or found or not done:
+        print(f'fuzz {target}: FAILED (exit code {code}), the input is '
+              f'{" ".join(found) or "not known"}')
+        tail(f'{folder}/log', 60)
+        counts.add(0, 1, 0)
+    else:
+        print(f'fuzz {target}: ok, {done[-1][0]} runs, coverage '
+              f'{done[-1][1]}', flush=True)
+        counts.add(1, 0, 0)
+
+
 def fuzz(seconds):
-    """libFuzzer on every target."""
-    if not build('fuzz'):
+    """libFuzzer on every target, two at a time."""
+    if not build('asan'):
         return
-    for corpus in sorted(os.listdir('tests/fuzz/corpus')):
-        log = f'build-fuzz/fuzz-{corpus}.log'
-        new = f'build-fuzz/corpus-{corpus}'
-        os.makedirs(new, exist_ok=True)
-        code = run([f'build-fuzz/tests/fuzz/fuzz-{corpus}',
-                    f'-max_total_time={seconds}', '-timeout=25',
-                    '-rss_limit_mb=4096', '-close_fd_mask=1',
-                    f'-artifact_prefix=build-fuzz/{corpus}-', new,
-                    f'tests/fuzz/corpus/{corpus}'], log=log)
-        print(f'fuzz {corpus}: {"FAILED" if code else "ok"}', flush=True)
-        if code:
-            tail(log, 60)
-        counts.add(int(not code), int(bool(code)), 0)
+    targets = sorted(os.listdir('tests/fuzz/corpus'))
+    for i in range(0, len(targets), 2):
+        running = []
+        for target in targets[i:i + 2]:
+            folder = f'build-asan/fuzz-{target}'
+            running.append((target, folder,
+                            fuzz_start(target, folder, seconds)))
+        for each in running:
+            fuzz_end(*each)
+
+
+def valgrind():
+    """The unit tests. Those that say no engine themselves run once more with
+    the one that is not the default."""
+    if not build('gcc'):
+        return
+    with open('build-gcc/meson-info/intro-tests.json') as f:
+        alone = [test['name'] for test in json.load(f)
+                 if any(s.endswith('unit') for s in test['suite'])
+                 and 'BLOCK_LOOP' not in test['env']]
+    for title, which, env in (
+            ('valgrind', ['--suite', 'unit'], {}),
+            ('valgrind epoll', alone, {'BLOCK_LOOP': 'epoll'})):
+        meson_suites('gcc', title, which, dict(env, MALLOC_PERTURB_='0'),
+                     ['--wrapper', ' '.join(VALGRIND)], patience=20)
 
 
 STEPS = {
@@ -220,6 +269,7 @@ STEPS = {
         iotests('sanitizers epoll qcow2', ['-qcow2'], 'asan',
                 dict(SANITIZER_ENV, BLOCK_LOOP='epoll')),
         iotests('sanitizers raw', ['-raw'], 'asan', SANITIZER_ENV)],
+    'fuzz-60': lambda: fuzz(60),
     'guest': lambda: [tap(name, [f'tests/guest/{name}', '--download'])
                       for name in ('guest-backup', 'guest-nbd')],
     # By name only: these take about as long as all of the above.
@@ -233,9 +283,7 @@ STEPS = {
         iotests(f'thread sanitizer {engine}', ['-qcow2'], 'tsan',
                 dict(TSAN_ENV, BLOCK_LOOP=engine))
         for engine in ('io_uring', 'epoll')],
-    'valgrind': lambda: meson_suites('gcc', 'valgrind', [
-        '--suite', 'unit', '--wrapper', ' '.join(VALGRIND)],
-        {'MALLOC_PERTURB_': '0'}),
+    'valgrind': valgrind,
     # For the night: hours.
     'fuzz': lambda: fuzz(600),
     'power-loss': lambda: tap('power-loss', [
