@@ -10,7 +10,8 @@
  *     qemu:joint                   all of these, walked only where dirty
  *
  * A walk adds extents until the request or the room is at its end; it never
- * reaches past the request.
+ * reaches past the request. It does not keep the loop from others for long: meanwhile
+ * bitmaps may change, and shrink.
  */
 
 #include "nbd/server-internal.h"
@@ -50,6 +51,20 @@ bool nbd_extents_add(NbdExtents *e, uint64_t len, uint32_t flags)
     e->len = len;
     e->flags = flags;
     return true;
+}
+
+/* After so many changes of a bitmap, which are some 50 us, the loop turns to all else;
+ * an extent of the disk is as dear as so many. */
+#define WALK_MOST 4096
+#define WALK_STATUS 32
+
+static void walk_on(Co *co, NbdExtents *out, unsigned changes)
+{
+    out->walked += changes;
+    if (out->walked >= WALK_MOST) {
+        out->walked = 0;
+        co_sleep(co, 0);
+    }
 }
 
 /* Requests of others wait for no more than this. */
@@ -109,6 +124,7 @@ static int walk_status(Co *co, NbdExport *exp, bool precise, int64_t off,
             off += ext[i].len;
             len -= ext[i].len;
         }
+        walk_on(co, out, n * WALK_STATUS);
     }
     return 0;
 }
@@ -171,31 +187,40 @@ static bool add_turns(NbdExtents *e, const int64_t *at, int n, int shift)
     return !e->full;
 }
 
+/* The first bit behind those of [.., @end), of a disk that may have shrunk. */
+static int64_t bitmap_last(const DirtyBitmap *bm, const Bitset *bits,
+                           int64_t end)
+{
+    return MIN(((end - 1) >> bm->granularity_shift) + 1, bitset_size(bits));
+}
+
 static int query_bitmap(Co *co, NbdExport *exp, const NbdContext *ctx,
                         int64_t off, int64_t len, NbdExtents *out)
 {
     DirtyBitmap *bm = ctx->opaque;
-    const Bitset *bits = bitmap_bits(co, bm, NULL);
     int shift = bm->granularity_shift, n;
-    int64_t end = off + len, last = ((end - 1) >> shift) + 1;
-    int64_t at[BITMAP_CHANGES];
+    int64_t end = off + len, at[BITMAP_CHANGES];
     uint32_t flags;
 
-    if (!bits) {
-        return -EIO;
-    }
-    flags = bitset_test(bits, off >> shift) ? NBD_STATE_DIRTY : 0;
     do {
-        n = bitset_next_changes(bits, off >> shift, last, at, BITMAP_CHANGES);
-        if (!n) {
-            break;
+        const Bitset *bits = bitmap_bits(co, bm, NULL);
+        int64_t bit = off >> shift, last;
+
+        if (!bits) {
+            return -EIO;
         }
-        if (!nbd_extents_add(out, (at[0] << shift) - off, flags) ||
-            !add_turns(out, at, n, shift)) {
-            return 0;
+        last = bitmap_last(bm, bits, end);
+        flags = bit < last && bitset_test(bits, bit) ? NBD_STATE_DIRTY : 0;
+        n = bitset_next_changes(bits, bit, last, at, BITMAP_CHANGES);
+        if (n) {
+            if (!nbd_extents_add(out, (at[0] << shift) - off, flags) ||
+                !add_turns(out, at, n, shift)) {
+                return 0;
+            }
+            off = at[n - 1] << shift;
+            flags ^= n & 1 ? NBD_STATE_DIRTY : 0;
+            walk_on(co, out, n);
         }
-        off = at[n - 1] << shift;
-        flags ^= n & 1 ? NBD_STATE_DIRTY : 0;
     } while (n == BITMAP_CHANGES);
     nbd_extents_add(out, end - off, flags);
     return 0;
@@ -212,9 +237,10 @@ static bool joint_dirty(Co *co, NbdExport *exp, int64_t off, int64_t *stop)
         DirtyBitmap *bm = g_ptr_array_index(exp->bitmaps, i);
         const Bitset *bits = bitmap_bits(co, bm, NULL);
         int shift = bm->granularity_shift;
-        int64_t bit = off >> shift, last = ((*stop - 1) >> shift) + 1, next;
+        int64_t bit = off >> shift, next;
+        int64_t last = bits ? bitmap_last(bm, bits, *stop) : 0;
 
-        if (!bits || bitset_test(bits, bit)) {
+        if (!bits || (bit < last && bitset_test(bits, bit))) {
             next = bits ? bitset_next_clear(bits, bit, last) : -1;
             dirty = true;
             dirty_until = MAX(dirty_until, next < 0 ? *stop : next << shift);
@@ -256,6 +282,7 @@ static int query_joint(Co *co, NbdExport *exp, const NbdContext *ctx,
             return ret;
         }
         off = stop;
+        walk_on(co, out, 1);
     }
     return 0;
 }

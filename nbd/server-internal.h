@@ -107,6 +107,7 @@ struct NbdExtents {
     uint32_t flags;
     bool full;
     unsigned n, max;            /* how many there are, but for the last one */
+    unsigned walked;            /* since others of the loop ran, see meta.c */
     uint8_t *buf, *at;          /* they: room for max, and its end */
     size_t size;                /* of buf, which is the connection's pool's */
     NbdExtents *next;           /* another context's */
