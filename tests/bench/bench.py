@@ -30,12 +30,19 @@ def cpu_use():
     return busy / os.sysconf("SC_CLK_TCK"), own
 
 
+def enough_warm():
+    """GiB; three times what a run fills, for others take of it meanwhile."""
+    with open("/proc/meminfo") as f:
+        kib = dict(line.split(":") for line in f)["MemAvailable"].split()[0]
+    return min(6, int(kib) / (3 << 20))
+
+
 def facts_of(bench, args):
     return {
         "when": time.strftime("%Y-%m-%d %H:%M:%S"),
         "machine": f"{os.cpu_count()} CPUs, {platform.release()}",
         "disk": args.disk, "memory": args.memory,
-        "quick": args.quick, "reps": args.reps,
+        "quick": args.quick, "reps": args.reps, "warm_gib": args.warm,
         "versions": {s.label: {t: s.version(t) for t in TOOLS}
                      for s in (bench.a, bench.b)},
         "load_average": os.getloadavg(),
@@ -93,8 +100,10 @@ def main():
     parser.add_argument("--quick", action="store_true",
                         help="one small repetition of everything")
     parser.add_argument("--reps", type=int, default=3)
-    parser.add_argument("--warm", type=float, default=2, metavar="GIB",
-                        help="memory kept warm for runs that fill memory")
+    parser.add_argument("--warm", type=float, default=enough_warm(),
+                        metavar="GIB",
+                        help="memory kept warm for runs that fill memory "
+                        "(default: 6, or a third of what is available)")
     parser.add_argument("--json", default="results.json")
     parser.add_argument("--markdown", default="results.md")
     args = parser.parse_args()
