@@ -121,6 +121,7 @@ void file_caps_probe(FileCaps *caps, int fd, bool direct)
     caps->memory = S_ISREG(st.st_mode) && file_caps_memory(fd);
     caps->read_now = caps->write_now =
         caps->memory || (S_ISREG(st.st_mode) && !direct);
+    caps->ahead = S_ISREG(st.st_mode) && direct && !caps->memory;
     file_caps_alignment(caps, fd, direct);
     caps->punch_hole = caps->zero_range = !caps->chardev;
     caps->fallocate = !caps->blockdev && !caps->chardev;

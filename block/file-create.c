@@ -165,12 +165,14 @@ bool file_resize(Co *co, Node *node, int64_t length, bool exact,
                      .prealloc = prealloc };
     int64_t now;
 
+    file_ahead_stop(co, s);
     worker_run(co, file_resize_work, &r);
     file_forget_all(s);
     now = file_caps_length(s->fd);
     if (now >= 0) {
         node->length = ROUND_UP(now, 512);
     }
+    file_ahead_resume(s);
     if (r.err) {
         error_propagate(errp, r.err);
         return false;

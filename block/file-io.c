@@ -212,6 +212,9 @@ int file_write(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
     if (G_UNLIKELY(niov > STACK_IOVS)) {
         vec = heap = g_new(struct iovec, niov);
     }
+    if (G_UNLIKELY(off + len > node->length)) {
+        file_ahead_reach(co, node, off + len);
+    }
     iov_cut(iov, iov_off, len, vec);
     ret = file_write_rest(co, s, off, len, vec, niov,
                           fua && s->caps.dsync ? RWF_DSYNC : 0);
@@ -322,6 +325,9 @@ int file_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags)
     int mode = FALLOC_FL_ZERO_RANGE;
     int ret = -ENOTSUP;
 
+    if (!inside) {
+        file_ahead_reach(co, node, off + len);
+    }
     file_forget(s, off, len, false);
     if ((flags & REQ_MAY_UNMAP) && inside) {
         ret = file_punch(co, s, off, len);
@@ -507,6 +513,9 @@ int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
     if (from->caps.blockdev || to->caps.blockdev || from->caps.chardev ||
         to->caps.chardev || to->sync_failed) {
         return -ENOTSUP;
+    }
+    if (dst_off + len > dst->length) {
+        file_ahead_reach(co, dst, dst_off + len);
     }
     ret = worker_run(co, file_copy_work, &c);
     file_forget(to, dst_off, len, true);

@@ -213,6 +213,7 @@ static int64_t file_close_work(void *opaque)
 {
     FileState *s = opaque;
 
+    file_ahead_end(s);
     fd_cleanup(&s->fd);
     file_lock_close(&s->lock);
     return 0;
@@ -286,6 +287,9 @@ static void file_perm_commit(Co *co, void *opaque)
 {
     FilePerm *p = opaque;
 
+    if (!(p->perm & PERM_RESIZE)) {
+        file_ahead_end(p->s);
+    }
     file_take_next(p->s);
     file_lock_commit(&p->s->lock, p->perm, p->shared);
     file_forget_all(p->s);
@@ -390,6 +394,7 @@ static bool file_reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
 
 static void file_reopen_commit(Co *co, ReopenState *st)
 {
+    file_ahead_end(st->node->state);
     file_take_next(st->node->state);
 }
 
@@ -421,7 +426,7 @@ static void file_limits(Node *node)
 static int64_t file_refresh_length(Co *co, Node *node)
 {
     FileState *s = node->state;
-    int64_t len = file_caps_length(s->fd);
+    int64_t len = file_ahead_true_length(s, file_caps_length(s->fd));
 
     return len < 0 ? len : ROUND_UP(len, SECTOR);
 }

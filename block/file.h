@@ -7,6 +7,7 @@
  *     file-io.c      requests
  *     file-create.c  creating and resizing
  *     file-caps.c    what the system below can do, found out at open
+ *     file-ahead.c   files that grow get longer in steps
  *     file-lock.c    locks on bytes of the image, between processes
  */
 #ifndef BLOCK_FILE_H
@@ -28,6 +29,7 @@ typedef struct FileCaps {
     bool blkdiscard, blkzeroout;
     /* Without waiting for the device; false with O_DIRECT, which waits. */
     bool read_now, write_now;
+    bool ahead;                 /* see file-ahead.c; direct, regular files */
 } FileCaps;
 
 /* The locks that one open image holds. */
@@ -35,6 +37,13 @@ typedef struct FileLock {
     int fd;                     /* -1: no locks are taken */
     uint64_t perm, shared;      /* BlockPerm, as locked */
 } FileLock;
+
+/* See file-ahead.c. Bytes. */
+typedef struct FileAhead {
+    int64_t length, end, grown;
+    bool busy;                  /* the file's length is just being changed */
+    CoQueue waiters;
+} FileAhead;
 
 typedef struct FileState {
     int fd;
@@ -57,6 +66,7 @@ typedef struct FileState {
     int64_t known_start, known_end;
     bool known_data;
     unsigned writes;
+    FileAhead ahead;
 } FileState;
 
 /* ---- file.c ---- */
@@ -87,6 +97,20 @@ bool file_lock_stage(FileLock *lock, uint64_t perm, uint64_t shared,
                      const char *filename, Error **errp);
 void file_lock_commit(FileLock *lock, uint64_t perm, uint64_t shared);
 void file_lock_abort(FileLock *lock, uint64_t perm, uint64_t shared);
+
+/* ---- file-ahead.c ---- */
+
+/* Something is about to be written up to @end, past the node's length. May
+ * suspend. */
+void file_ahead_reach(Co *co, Node *node, int64_t end);
+/* Of a file that is @length long, what was asked for. */
+int64_t file_ahead_true_length(const FileState *s, int64_t length);
+/* Cuts the tail off, and lets nobody make the file longer before
+ * file_ahead_resume(). */
+void file_ahead_stop(Co *co, FileState *s);
+void file_ahead_resume(FileState *s);
+/* Cuts the tail off. Blocks shortly. */
+void file_ahead_end(FileState *s);
 
 /* ---- file-io.c ---- */
 
