@@ -192,7 +192,8 @@ def fuzz_start(target, folder, seconds):
     with open(f'{folder}/log', 'w') as log:
         return subprocess.Popen(
             [f'build-asan/tests/fuzz/fuzz-{target}',
-             f'-max_total_time={seconds}', '-timeout=25',
+             # By the clock, on machines that do other things meanwhile.
+             f'-max_total_time={seconds}', '-timeout=120',
              '-rss_limit_mb=4096', '-close_fd_mask=1',
              f'-artifact_prefix={folder}/', new,
              f'tests/fuzz/corpus/{target}'],

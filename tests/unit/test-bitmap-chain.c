@@ -199,7 +199,7 @@ static void many(Co *co, void *arg)
 {
     Node *filter = mem_node(&filter_driver, "filter", MiB, 512);
     Node *below = layer_new("l0", MiB, '-');
-    gint64 began = g_get_monotonic_time();
+    clock_t began = clock();        /* the processor's time */
     g_autoptr(BitmapChainList) list = NULL;
     int n = 0;
 
@@ -211,7 +211,7 @@ static void many(Co *co, void *arg)
         n += l->value->healthy;
     }
     g_assert_cmpint(n, ==, 65535);
-    g_assert_cmpint(g_get_monotonic_time() - began, <, 20 * G_USEC_PER_SEC);
+    g_assert_cmpint(clock() - began, <, 20 * CLOCKS_PER_SEC);
     node_unref(co, filter);
 }
 
