@@ -152,7 +152,8 @@ static int background_run(Co *co, Background *bg)
         }
         ret = co_group_wait(co, &bg->group);
         if (ret == 0 && !call->cancelled) {
-            ret = copy_buffer_flush(co, s, &call->cancelled);
+            ret = copy_buffer_flush(co, s, &call->cancelled,
+                                    &bg->error_is_read);
         }
     } while (ret == 0 && !call->cancelled && work_left(co, s, call));
     return ret == 0 && call->cancelled ? -ECANCELED : ret;

@@ -10,7 +10,9 @@
  *     reading    ranges that a snapshot reader takes from the child right now
  *
  * A snapshot reader takes a cluster from the target if it is done, else from
- * the child, and marks it as being read, without suspending in between. A
+ * the child, and marks it as being read, without suspending in between. (Of a
+ * cluster that is done, a part that no write has come to may still lie in the
+ * child: see block/copy-buffer.c.) A
  * write first copies, then waits for the readers of its range, then goes down:
  * so no reader ever sees new data.
  *
@@ -111,22 +113,18 @@ static int cbw_copy_bounded(Co *co, Node *node, int64_t off, int64_t len)
 static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
 {
     CbwState *s = node->state;
-    int64_t cluster = copy_cluster_size(s->copy);
-    int64_t end = MIN(ROUND_UP(off + len, cluster), node->length);
+    int64_t first = off >> cbw_shift(s);
     bool is_read;
     int ret;
 
-    if (s->error) {
-        return 0;
-    }
-    off = ROUND_DOWN(off, cluster);
-    if (off >= end) {
+    len = MIN(len, node->length - off);
+    if (s->error || len <= 0) {
         return 0;
     }
     if (s->timeout_ns) {
-        ret = cbw_copy_bounded(co, node, off, end - off);
+        ret = cbw_copy_bounded(co, node, off, len);
     } else {
-        ret = copy_range_now(co, s->copy, off, end - off, &is_read);
+        ret = copy_range_now(co, s->copy, off, len, &is_read);
     }
     if (ret < 0 && s->on_error == ON_CBW_ERROR_BREAK_GUEST_WRITE) {
         return ret;
@@ -134,10 +132,10 @@ static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
     if (ret < 0) {
         cbw_break(node, ret);
     } else {
-        bitset_set(s->done, off >> cbw_shift(s),
-                   DIV_ROUND_UP(end - off, cluster));
+        bitset_set(s->done, first,
+                   ((off + len - 1) >> cbw_shift(s)) - first + 1);
     }
-    reqlist_wait_all(co, &s->reading, off, end - off);
+    reqlist_wait_all(co, &s->reading, off, len);
     return 0;
 }
 
@@ -213,9 +211,17 @@ static int snapshot_locate(Node *node, int64_t off, int64_t *len, Edge **from,
     if (stop >= 0) {
         *len = (stop << shift) - off;
     }
-    *from = done ? s->target : node->file;
-    if (done && copy_buffer_find(s->copy, off, len, data)) {
+    switch (done ? copy_buffer_find(s->copy, off, len, data)
+                 : COPY_IN_SOURCE) {
+    case COPY_IN_TARGET:
+        *from = s->target;
+        break;
+    case COPY_IN_MEMORY:
         *from = NULL;
+        break;
+    case COPY_IN_SOURCE:
+        *from = node->file;
+        break;
     }
     return 0;
 }
@@ -444,6 +450,13 @@ static int64_t cbw_buffer_size(const BlockdevOptionsCbw *o)
     return o->has_on_cbw_error || o->has_cbw_timeout ? 0 : CBW_BUFFER_DEFAULT;
 }
 
+static void cbw_behind_quiesce(Root *root)
+{
+    Node *node = root->opaque;
+
+    copy_buffer_quiesce(((CbwState *)node->state)->copy);
+}
+
 static void cbw_behind_resume(Root *root)
 {
     Node *node = root->opaque;
@@ -453,6 +466,7 @@ static void cbw_behind_resume(Root *root)
 
 static const RootOps cbw_behind_ops = {
     .kind = "copy-before-write",
+    .quiesce = cbw_behind_quiesce,
     .resume = cbw_behind_resume,
 };
 

@@ -8,251 +8,24 @@
  *                  \--> buffer --/
  *
  *     by_cluster   cluster to CopyEntry, which is a run of clusters
- *     queue        the entries that nobody writes, in the order of arrival
- *     drainers     coroutines in the background that write them, joined with
- *                  their neighbours
+ *     whole, parts the entries that nobody writes, in the order of arrival
+ *     drainers     coroutines in the background that write them (copy-drain.c)
+ *
+ * A small write saves the blocks that it changes and no more: such an entry is
+ * a part of its cluster, the rest of which still lies in the source. Somebody
+ * else who is about to change the rest reads all of it; so does a drainer.
+ * Who reads the rest holds a request on the cluster, so that it stays as it is;
+ * and a part that nobody has a request on is in its queue.
  *
  * The old bytes of a cluster in the buffer are nowhere else: it stays there
  * until the target has them. If the target refuses, it stays, and is tried
  * again when something else arrives or when a job asks for the end of it.
  * Where the buffer is full copies go to the target as they would without one,
- * by the guest's own coroutine: no guest ever waits for a drainer.
- *
- * Drainers are counted by the owner's root from first to last. They end when its
- * door closes, and the owner starts them anew when it opens: so a drain waits
- * for no more than a batch, and they never stand at the door, where who drains
- * and closes the buffer would wait for them.
+ * by the guest's own coroutine: no guest ever waits for what a drainer writes.
  */
 
-#include "copy-internal.h"
-#include "block/root.h"
+#include "copy-entry.h"
 #include "util/bytes.h"
-
-#define BUFFER_JOIN MiB
-#define BUFFER_JOIN_MAX 64
-#define BUFFER_DRAINERS 4
-#define BUFFER_ZERO_COST 256
-#define BUFFER_RETRY_NS (INT64_C(1000) * 1000 * 1000)
-
-typedef struct CopyEntry {
-    int64_t off, len;
-    void *data;                 /* NULL: zeroes */
-    GList *link;                /* in the queue; NULL: being written */
-    struct CopyEntry *next;     /* of a batch */
-} CopyEntry;
-
-struct CopyBuffer {
-    Root *root;
-    int64_t limit, used;        /* bytes */
-    GHashTable *by_cluster;
-    GQueue queue;
-    int entries, drainers;
-    int flushing;               /* who waits for all to be written */
-    int error;                  /* what the target refused with; 0 or -errno */
-    int64_t retry_ns;           /* not before, but for who flushes */
-    bool closed;                /* takes nothing any more */
-    CoQueue changed;            /* an entry has gone, a drainer has ended */
-};
-
-/* ---- entries ---- */
-
-static int64_t entry_cost(const CopyEntry *e)
-{
-    return e->data ? e->len : BUFFER_ZERO_COST;
-}
-
-static CopyEntry *entry_at(const CopyState *s, int64_t cluster)
-{
-    return g_hash_table_lookup(s->buffer->by_cluster,
-                               GSIZE_TO_POINTER(cluster));
-}
-
-static void entry_add(CopyState *s, CopyEntry *e)
-{
-    CopyBuffer *b = s->buffer;
-
-    for (int64_t at = e->off; at < e->off + e->len;
-         at += copy_cluster_size(s)) {
-        g_hash_table_insert(b->by_cluster, GSIZE_TO_POINTER(at >> s->shift),
-                            e);
-    }
-    g_queue_push_tail(&b->queue, e);
-    e->link = b->queue.tail;
-    b->entries++;
-}
-
-static void entry_free(CopyState *s, CopyEntry *e)
-{
-    s->buffer->used -= entry_cost(e);
-    aligned_free(e->data);
-    g_free(e);
-}
-
-static void entry_remove(CopyState *s, CopyEntry *e)
-{
-    CopyBuffer *b = s->buffer;
-
-    for (int64_t at = e->off; at < e->off + e->len;
-         at += copy_cluster_size(s)) {
-        g_hash_table_remove(b->by_cluster, GSIZE_TO_POINTER(at >> s->shift));
-    }
-    if (e->link) {
-        g_queue_delete_link(&b->queue, e->link);
-    }
-    b->entries--;
-    entry_free(s, e);
-}
-
-/* ---- draining ---- */
-
-static bool entry_joins(const CopyEntry *e, const CopyEntry *next, int64_t len)
-{
-    return next && next->link && !e->data == !next->data &&
-           len + next->len <= BUFFER_JOIN;
-}
-
-/* Takes the oldest entry out of the queue, and its neighbours; the first of
- * the batch in the order of the disk. */
-static CopyEntry *batch_take(CopyState *s, int64_t *len)
-{
-    CopyBuffer *b = s->buffer;
-    CopyEntry *first = g_queue_peek_head(&b->queue), *e, *other;
-    int n = 1;
-
-    if (!first) {
-        return NULL;
-    }
-    *len = first->len;
-    while (n < BUFFER_JOIN_MAX && first->off > 0 &&
-           entry_joins(first, other = entry_at(s, (first->off >> s->shift) - 1),
-                       *len)) {
-        first = other;
-        *len += other->len;
-        n++;
-    }
-    *len = 0;
-    for (e = first, n = 1;; e = e->next, n++) {
-        *len += e->len;
-        g_queue_delete_link(&b->queue, e->link);
-        e->link = NULL;
-        other = entry_at(s, (e->off + e->len) >> s->shift);
-        if (n == BUFFER_JOIN_MAX || !entry_joins(e, other, *len)) {
-            e->next = NULL;
-            return first;
-        }
-        e->next = other;
-    }
-}
-
-static int batch_write(Co *co, CopyState *s, const CopyEntry *batch,
-                       int64_t len)
-{
-    IoVec v;
-    int ret;
-
-    if (!batch->data) {
-        return io_zero(co, s->target, batch->off, len,
-                       REQ_MAY_UNMAP | s->write_flags);
-    }
-    iov_init(&v, 8);
-    for (const CopyEntry *e = batch; e; e = e->next) {
-        iov_add(&v, e->data, e->len);
-    }
-    ret = io_write(co, s->target, batch->off, len, &v, 0,
-                   s->write_flags | (s->opts.compress ? REQ_COMPRESSED : 0));
-    iov_destroy(&v);
-    return ret;
-}
-
-static void batch_end(CopyState *s, CopyEntry *batch, int ret)
-{
-    CopyBuffer *b = s->buffer;
-
-    while (batch) {
-        CopyEntry *e = batch;
-
-        batch = e->next;
-        if (ret < 0) {
-            g_queue_push_tail(&b->queue, e);
-            e->link = b->queue.tail;
-            continue;
-        }
-        if (s->progress) {
-            s->progress(s->progress_opaque, e->len);
-        }
-        entry_remove(s, e);
-    }
-    /* That another batch got through meanwhile doesn't end an error. */
-    if (ret < 0) {
-        b->error = ret;
-        b->retry_ns = clock_ns() + BUFFER_RETRY_NS;
-    }
-    co_queue_wake_all(&b->changed);
-}
-
-/* Writes one batch; false if there is nothing to do (any more). */
-static bool drain_step(Co *co, CopyState *s)
-{
-    CopyBuffer *b = s->buffer;
-    bool urgent = b->flushing || b->used > b->limit / 2;
-    CopyEntry *batch;
-    int64_t len;
-    int ret;
-
-    batch = b->closed || b->error ? NULL : batch_take(s, &len);
-    if (!batch) {
-        return false;
-    }
-    if (!urgent) {
-        copy_pace_enter(co, s, len);
-    }
-    ret = batch_write(co, s, batch, len);
-    if (!urgent) {
-        copy_pace_leave(s, len);
-    }
-    batch_end(s, batch, ret);
-    return true;
-}
-
-static void drain_run(Co *co, void *opaque)
-{
-    CopyState *s = opaque;
-    CopyBuffer *b = s->buffer;
-    bool more;
-
-    co_set_background(co, true);
-    do {
-        more = !b->root->quiesced && drain_step(co, s);
-    } while (more);
-    b->drainers--;
-    co_queue_wake_all(&b->changed);
-    root_end(b->root);
-}
-
-/* As many drainers as there is to do. */
-static void drain_start(CopyState *s)
-{
-    CopyBuffer *b = s->buffer;
-    int wanted = b->flushing ? BUFFER_DRAINERS
-                             : 1 + BUFFER_DRAINERS * b->used / b->limit;
-
-    if (b->error && clock_ns() >= b->retry_ns) {
-        b->error = 0;
-    }
-    wanted = MIN(MIN(wanted, BUFFER_DRAINERS), (int)b->queue.length);
-    while (!b->error && !b->root->quiesced && b->drainers < wanted) {
-        b->drainers++;
-        root_hold(b->root);
-        co_spawn(b->root->loop, drain_run, s);
-    }
-}
-
-void copy_buffer_resume(CopyState *s)
-{
-    if (s->buffer && !s->buffer->closed) {
-        drain_start(s);
-    }
-}
 
 /* ---- filling ---- */
 
@@ -265,20 +38,18 @@ bool copy_buffer_has_room(const CopyState *s, int64_t len)
 
 static CopyEntry *entry_new(CopyState *s, int64_t off, int64_t len, bool zero)
 {
-    int64_t align = MAX(s->source->child->limits.mem_alignment,
-                        s->target->child->limits.mem_alignment);
     CopyEntry *e = g_new0(CopyEntry, 1);
 
     e->off = off;
-    e->len = len;
+    e->len = e->n = len;
     if (!zero) {
-        e->data = aligned_try_alloc_io(MAX(align, 4096), len);
+        e->data = copy_entry_alloc(s, len, COPY_BLOCK);
         if (!e->data) {
             g_free(e);
             return NULL;
         }
     }
-    s->buffer->used += entry_cost(e);
+    s->buffer->used += copy_entry_cost(e);
     return e;
 }
 
@@ -307,7 +78,7 @@ static int entry_read(Co *co, CopyState *s, int64_t off, int64_t end,
     }
     r = e->data ? io_pread(co, s->source, off, *len, e->data, 0) : 0;
     if (r < 0) {
-        entry_free(s, e);
+        copy_entry_free(s, e);
         return r;
     }
     *ret = e;
@@ -336,9 +107,9 @@ int copy_buffer_take(Co *co, CopyState *s, RangeReq *req)
     while ((e = list)) {
         list = e->next;
         if (ret == 0) {
-            entry_add(s, e);
+            copy_entry_add(s, e);
         } else {
-            entry_free(s, e);
+            copy_entry_free(s, e);
         }
     }
     if (ret == 0) {
@@ -346,46 +117,197 @@ int copy_buffer_take(Co *co, CopyState *s, RangeReq *req)
             s->progress(s->progress_opaque, nothing);
         }
         reqlist_remove(&s->requests, req);
-        drain_start(s);
+    }
+    copy_drain_start(s);
+    return ret;
+}
+
+/* Whether a part of [off, off + len) of a claimed cluster is enough, and which
+ * blocks of it. */
+static bool part_is_enough(Co *co, CopyState *s, const RangeReq *req,
+                           int64_t *off, int64_t *len)
+{
+    CopyBuffer *b = s->buffer;
+    int64_t end = MIN(ROUND_UP(*off + *len, COPY_BLOCK), req->off + req->len);
+    int64_t n = req->len;
+
+    *off = MAX(ROUND_DOWN(*off, COPY_BLOCK), req->off);
+    *len = end - *off;
+    return b && b->reserve && req->len <= copy_cluster_size(s) &&
+           *len <= req->len / 2 &&
+           copy_kind(co, s, req->off, &n) == COPY_DATA && n == req->len &&
+           copy_buffer_has_room(s, *len + COPY_PART_ALIGN + b->reserve);
+}
+
+int copy_buffer_take_part(Co *co, CopyState *s, RangeReq *req, int64_t off,
+                          int64_t len)
+{
+    CopyEntry *e;
+    int ret;
+
+    if (!part_is_enough(co, s, req, &off, &len)) {
+        return -ENOTSUP;
+    }
+    e = g_new0(CopyEntry, 1);
+    *e = (CopyEntry) {
+        .off = req->off,
+        .len = req->len,
+        .from = off - req->off,
+        .n = len,
+        .data = copy_entry_alloc(s, len, COPY_PART_ALIGN),
+    };
+    if (!e->data) {
+        g_free(e);
+        return -ENOMEM;
+    }
+    s->buffer->used += copy_entry_cost(e);
+    ret = io_pread(co, s->source, off, len, e->data, 0);
+    if (ret == 0 && s->buffer->closed) {
+        ret = -ECANCELED;
+    }
+    if (ret == 0) {
+        copy_entry_add(s, e);
+        reqlist_remove(&s->requests, req);
+    } else {
+        copy_entry_free(s, e);
+    }
+    copy_drain_start(s);
+    return ret;
+}
+
+/* ---- the rest of a part ---- */
+
+/* Where there is no room for the rest, the target gets all. */
+static int part_write(Co *co, CopyState *s, const CopyEntry *e, bool *is_read)
+{
+    void *all;
+    int ret;
+
+    *is_read = true;
+    ret = copy_entry_read_all(co, s, e, &all);
+    if (ret == 0) {
+        *is_read = false;
+        ret = io_pwrite(co, s->target, e->off, e->len, all,
+                        s->opts.compress ? REQ_COMPRESSED : 0);
+        aligned_free(all);
     }
     return ret;
 }
 
-bool copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
-                      const void **data)
+/* A part that is not all that is to be saved of it in [off, end). */
+static CopyEntry *part_find(const CopyState *s, int64_t off, int64_t end)
+{
+    if (!s->buffer || !s->buffer->parts.length) {
+        return NULL;
+    }
+    for (int64_t at = ROUND_DOWN(off, copy_cluster_size(s)); at < end;
+         at += copy_cluster_size(s)) {
+        CopyEntry *e = copy_entry_at(s, at >> s->shift);
+
+        if (e && copy_entry_is_part(e) &&
+            (MAX(off, e->off) < e->off + e->from ||
+             MIN(end, e->off + e->len) > e->off + e->from + e->n)) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+int copy_buffer_save_rest(Co *co, CopyState *s, int64_t off, int64_t end,
+                          bool *is_read)
+{
+    CopyBuffer *b = s->buffer;
+    CopyEntry *e = part_find(s, off, end);
+    bool room, gone;
+    RangeReq req;
+    int ret;
+
+    if (!e) {
+        return 0;
+    }
+    reqlist_add(&s->requests, &req, e->off, e->len);
+    copy_entry_dequeue(b, e);
+    room = copy_buffer_has_room(s, e->len);
+    *is_read = true;
+    ret = room ? copy_entry_complete(co, s, e) : part_write(co, s, e, is_read);
+    gone = ret == 0 && !room;
+    if (b->closed && !gone) {
+        copy_entry_give_up(s, e);
+        ret = -ECANCELED;
+    } else if (gone) {
+        copy_entry_written(s, e);
+    } else {
+        copy_entry_enqueue(b, e);
+        copy_drain_start(s);
+    }
+    reqlist_remove(&s->requests, &req);
+    co_queue_wake_all(&b->changed);
+    return ret < 0 ? ret : 1;
+}
+
+/* ---- finding ---- */
+
+/* Where the first of the *@len bytes from @off on in an entry are. */
+static CopyPlace entry_find(const CopyEntry *e, int64_t off, int64_t *len,
+                            const void **data)
+{
+    int64_t first = e->off + e->from, end = first + e->n;
+
+    if (off < first) {
+        *len = MIN(*len, first - off);
+        return COPY_IN_SOURCE;
+    }
+    if (off >= end) {
+        *len = MIN(*len, e->off + e->len - off);
+        return COPY_IN_SOURCE;
+    }
+    *len = MIN(*len, end - off);
+    *data = e->data ? (char *)e->data + (off - first) : NULL;
+    return COPY_IN_MEMORY;
+}
+
+CopyPlace copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
+                           const void **data)
 {
     CopyEntry *e;
 
     if (!s->buffer || !s->buffer->entries) {
-        return false;
+        return COPY_IN_TARGET;
     }
-    e = entry_at(s, off >> s->shift);
+    e = copy_entry_at(s, off >> s->shift);
     if (e) {
-        *len = MIN(*len, e->off + e->len - off);
-        *data = e->data ? (char *)e->data + (off - e->off) : NULL;
-        return true;
+        return entry_find(e, off, len, data);
     }
     for (int64_t at = ROUND_DOWN(off, copy_cluster_size(s));
          at < off + *len; at += copy_cluster_size(s)) {
-        if (entry_at(s, at >> s->shift)) {
+        if (copy_entry_at(s, at >> s->shift)) {
             *len = at - off;
             break;
         }
     }
-    return false;
+    return COPY_IN_TARGET;
 }
 
-void copy_buffer_forget(CopyState *s, int64_t off, int64_t len)
+static void forget_of(CopyState *s, const GQueue *queue, int64_t off,
+                      int64_t len)
 {
     GList *next;
 
-    for (GList *l = s->buffer ? s->buffer->queue.head : NULL; l; l = next) {
+    for (GList *l = queue->head; l; l = next) {
         CopyEntry *e = l->data;
 
         next = l->next;
         if (e->off >= off && e->off + e->len <= off + len) {
-            entry_remove(s, e);
+            copy_entry_remove(s, e);
         }
+    }
+}
+
+void copy_buffer_forget(CopyState *s, int64_t off, int64_t len)
+{
+    if (s->buffer) {
+        forget_of(s, &s->buffer->whole, off, len);
+        forget_of(s, &s->buffer->parts, off, len);
     }
 }
 
@@ -402,34 +324,13 @@ void copy_buffer_use(CopyState *s, int64_t limit, Root *root)
     b = s->buffer = g_new0(CopyBuffer, 1);
     b->root = root;
     b->limit = limit;
+    b->reserve = COPY_DRAINERS * copy_cluster_size(s);
+    if (limit < 4 * b->reserve) {
+        b->reserve = 0;
+    }
     b->by_cluster = g_hash_table_new(NULL, NULL);
-    g_queue_init(&b->queue);
-}
-
-int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled)
-{
-    CopyBuffer *b = s->buffer;
-    int ret;
-
-    if (!b) {
-        return 0;
-    }
-    b->error = 0;
-    b->flushing++;
-    drain_start(s);
-    while (b->entries && !b->error && !*cancelled) {
-        co_queue_wait(co, &b->changed);
-    }
-    b->flushing--;
-    ret = b->entries ? b->error : 0;
-    return ret;
-}
-
-void copy_buffer_wake(CopyState *s)
-{
-    if (s->buffer) {
-        co_queue_wake_all(&s->buffer->changed);
-    }
+    g_queue_init(&b->whole);
+    g_queue_init(&b->parts);
 }
 
 void copy_buffer_close(Co *co, CopyState *s)
@@ -446,10 +347,10 @@ void copy_buffer_close(Co *co, CopyState *s)
     while (b->drainers) {
         co_queue_wait(co, &b->changed);
     }
-    while ((e = g_queue_peek_head(&b->queue))) {
-        bitset_set(s->todo, e->off >> s->shift,
-                   DIV_ROUND_UP(e->len, copy_cluster_size(s)));
-        entry_remove(s, e);
+    copy_drain_drop_tick(b);
+    while ((e = g_queue_peek_head(&b->whole)) ||
+           (e = g_queue_peek_head(&b->parts))) {
+        copy_entry_give_up(s, e);
     }
     co_move(co, home);
 }

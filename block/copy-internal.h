@@ -66,9 +66,20 @@ bool copy_buffer_has_room(const CopyState *s, int64_t len);
 /* Reads a claimed range into memory and ends the claim; on error it is the
  * caller's still. */
 int copy_buffer_take(Co *co, CopyState *s, RangeReq *req);
-/* Waits until the target has all: 0, or what it refused with; what it doesn't
- * have stays. 0 also when *@cancelled (see copy_buffer_wake). */
-int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled);
+/* The same with no more than the blocks of [off, off + len), if that is worth
+ * it: else -ENOTSUP. */
+int copy_buffer_take_part(Co *co, CopyState *s, RangeReq *req, int64_t off,
+                          int64_t len);
+/* Something in [off, end) of which only another part is saved, saved as a whole:
+ * 1, or -errno (*@is_read: of the source). 0: there is nothing such. Nobody must
+ * have a request on the range. */
+int copy_buffer_save_rest(Co *co, CopyState *s, int64_t off, int64_t end,
+                          bool *is_read);
+/* Waits until the target has all: 0, or what it refused with (*@is_read: the
+ * source did); what it doesn't have stays. 0 also when *@cancelled (see
+ * copy_buffer_wake). */
+int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled,
+                      bool *is_read);
 void copy_buffer_wake(CopyState *s);
 /* What lies wholly in the range need not be written. */
 void copy_buffer_forget(CopyState *s, int64_t off, int64_t len);
@@ -77,5 +88,7 @@ void copy_buffer_free(CopyState *s);
 /* ---- copy-pace.c ---- */
 
 bool copy_pace_guest_active(const CopyState *s);
+/* From when on it is not, if nothing is heard of it till then. */
+int64_t copy_pace_idle_ns(const CopyState *s);
 
 #endif

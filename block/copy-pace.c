@@ -61,6 +61,13 @@ bool copy_pace_guest_active(const CopyState *s)
     return s->pace.window && clock_ns() - s->pace.last_guest <= PACE_IDLE_NS;
 }
 
+int64_t copy_pace_idle_ns(const CopyState *s)
+{
+    int64_t last = s->pace.window ? s->pace.last_guest : clock_ns();
+
+    return last + PACE_IDLE_NS + 1;
+}
+
 void copy_pace_enter(Co *co, CopyState *s, int64_t len)
 {
     CopyPace *p = &s->pace;

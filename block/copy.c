@@ -8,10 +8,12 @@
  *     buffer      old data that the target doesn't have yet (copy-buffer.c)
  *
  * A cluster is in one of four states: in todo, in a request, in the buffer, or
- * in none of these (done, or never wanted). copy_claim() takes it from todo into
- * a request at once, without suspending; copy_release() takes it out, back to
- * todo if the copy failed. So a cluster is never copied twice at the same time,
- * and who needs one that another copies waits for that request.
+ * in none of these (done, or never wanted). Where a part of it is in the buffer
+ * (the rest still lies in the source), it may be in a request as well.
+ * copy_claim() takes it from todo into a request at once, without suspending;
+ * copy_release() takes it out, back to todo if the copy failed. So a cluster is
+ * never copied twice at the same time, and who needs one that another copies
+ * waits for that request.
  *
  * Background chunks claim only after their root has let them in: a claim is
  * never held by somebody who waits at a closed door, else a drain would wait
@@ -333,17 +335,20 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
 
 /* ---- for guests ---- */
 
-/* A claimed range, into memory or to the target. */
-static int copy_claimed(Co *co, CopyState *s, RangeReq *req, bool *is_read)
+/* A claimed range, into memory or to the target. [off, off + len) is what the
+ * guest is about to change. */
+static int copy_claimed(Co *co, CopyState *s, RangeReq *req, int64_t off,
+                        int64_t len, bool *is_read)
 {
-    int ret = -ENOMEM;
+    int ret = copy_buffer_take_part(co, s, req, off, len);
 
-    if (copy_buffer_has_room(s, req->len)) {
-        *is_read = true;
-        ret = copy_buffer_take(co, s, req);
-        if (ret == 0) {
-            return 0;
-        }
+    *is_read = true;
+    if (ret == -ENOTSUP) {
+        ret = copy_buffer_has_room(s, req->len)
+              ? copy_buffer_take(co, s, req) : -ENOMEM;
+    }
+    if (ret == 0) {
+        return 0;
     }
     if (ret == -ENOMEM || ret == -ECANCELED) {
         ret = copy_region(co, s, req->off, req->len, is_read);
@@ -356,22 +361,22 @@ int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
                    bool *error_is_read)
 {
     int64_t cluster = copy_cluster_size(s);
+    int64_t start = ROUND_DOWN(off, cluster);
     int64_t end = MIN(ROUND_UP(off + len, cluster), s->len);
+    int ret = 0;
 
-    off = ROUND_DOWN(off, cluster);
     do {
         RangeReq req;
 
-        while (copy_claim(s, &req, off, end, COPY_GUEST_CHUNK)) {
-            int ret = copy_claimed(co, s, &req, error_is_read);
-
-            if (ret < 0) {
-                return ret;
-            }
+        while (ret >= 0 && copy_claim(s, &req, start, end, COPY_GUEST_CHUNK)) {
+            ret = copy_claimed(co, s, &req, off, len, error_is_read);
         }
         /* What others copy may come back to todo: look again. */
-    } while (reqlist_wait_one(co, &s->requests, off, end - off));
-    return 0;
+    } while (ret >= 0 &&
+             (reqlist_wait_one(co, &s->requests, start, end - start) ||
+              (ret = copy_buffer_save_rest(co, s, off, off + len,
+                                           error_is_read)) > 0));
+    return ret;
 }
 
 /* ---- sources that are written to meanwhile ---- */

@@ -54,12 +54,18 @@ void copy_forget(CopyState *s, int64_t off, int64_t len);
 struct Root;
 void copy_buffer_use(CopyState *s, int64_t limit, struct Root *root);
 /*
- * Whether the first of the *@len bytes from @off on wait in memory, and *@len cut
- * to what is alike. *@data: there, until the caller suspends; NULL: zeroes.
+ * Where the old bytes from @off on are, which have been copied; *@len cut to what
+ * is alike. *@data: in memory, until the caller suspends; NULL: zeroes.
  */
-bool copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
-                      const void **data);
-/* @root's door is open again: to be called by its owner. */
+typedef enum CopyPlace {
+    COPY_IN_TARGET,
+    COPY_IN_MEMORY,
+    COPY_IN_SOURCE,             /* still: only a part had to be copied */
+} CopyPlace;
+CopyPlace copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
+                           const void **data);
+/* @root's door has been closed, is open again: to be called by its owner. */
+void copy_buffer_quiesce(CopyState *s);
 void copy_buffer_resume(CopyState *s);
 /* Lets nothing more in and ends the writing; what is left is in todo again.
  * Suspends; comes back to the caller's loop. */
@@ -73,7 +79,8 @@ void copy_pace_enter(Co *co, CopyState *s, int64_t len);
 void copy_pace_leave(CopyState *s, int64_t len);
 
 /* Copies what of [off, off + len) is in todo, and waits for what others copy of
- * it; into memory, if there is a buffer with room. *@error_is_read tells the
+ * it; into memory, if there is a buffer with room (and then perhaps no more than
+ * this range of the clusters that it touches). *@error_is_read tells the
  * side that failed. Suspends. */
 int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
                    bool *error_is_read);
