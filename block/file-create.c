@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "block/file.h"
+#include "util/worker.h"
 
 #define FULL_CHUNK (64 * KiB)
 #define FIRST_BLOCK 4096
@@ -166,7 +167,7 @@ bool file_resize(Co *co, Node *node, int64_t length, bool exact,
     int64_t now;
 
     file_ahead_stop(co, s);
-    worker_run(co, file_resize_work, &r);
+    worker_run_brief(co, file_resize_work, &r);
     file_forget_all(s);
     now = file_caps_length(s->fd);
     if (now >= 0) {
@@ -303,7 +304,7 @@ static bool file_create(Co *co, BlockdevCreateOptions *opts, Error **errp)
 {
     FileCreate c = { .opts = &opts->u.file };
 
-    worker_run(co, file_create_work, &c);
+    worker_run_brief(co, file_create_work, &c);
     if (c.err) {
         error_propagate(errp, c.err);
         return false;
@@ -330,8 +331,8 @@ static int64_t file_remove_work(void *arg)
 
 static int file_remove(Co *co, Node *node)
 {
-    return worker_run(co, file_remove_work,
-                      file_options(node->options)->filename);
+    return worker_run_brief(co, file_remove_work,
+                            file_options(node->options)->filename);
 }
 
 /* ---- other names ---- */
@@ -382,7 +383,7 @@ static int file_rename(Co *co, Node *node, ImageRename how, const char *name)
         g_free(old);
         return 0;
     }
-    return worker_run(co, file_rename_work, &r);
+    return worker_run_brief(co, file_rename_work, &r);
 }
 
 const ImageOps file_image_ops = {

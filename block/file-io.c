@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 
 #include "block/file.h"
+#include "util/worker.h"
 
 /* What RWF_DSYNC is, for C libraries that don't know it. */
 #ifndef RWF_DSYNC
@@ -303,7 +304,7 @@ static int file_range_ioctl(Co *co, FileState *s, unsigned long cmd,
     if (!*cap) {
         return -ENOTSUP;
     }
-    ret = worker_run(co, file_range_ioctl_work, &r);
+    ret = worker_run_brief(co, file_range_ioctl_work, &r);
     if (file_unsupported(ret)) {
         *cap = false;
         return -ENOTSUP;
@@ -418,7 +419,7 @@ static int file_seek_extent(Co *co, Node *node, FileSeek *k)
     FileState *s = node->state;
     unsigned writes = s->writes;
     int ret = s->caps.memory ? file_seek_work(k)
-                             : worker_run(co, file_seek_work, k);
+                             : worker_run_brief(co, file_seek_work, k);
     bool alone = s->lock.fd >= 0 && !(s->lock.shared & PERM_WRITE);
 
     if (ret == 0 && (k->is_data || (alone && writes == s->writes))) {
@@ -517,7 +518,7 @@ int file_copy_range(Co *co, Node *src, int64_t src_off, Node *dst,
     if (dst_off + len > dst->length) {
         file_ahead_reach(co, dst, dst_off + len);
     }
-    ret = worker_run(co, file_copy_work, &c);
+    ret = worker_run_brief(co, file_copy_work, &c);
     file_forget(to, dst_off, len, true);
     return file_unsupported(ret) ? -ENOTSUP : ret;
 }

@@ -19,6 +19,7 @@
 
 #include "block/drivers.h"
 #include "block/file.h"
+#include "util/worker.h"
 
 #define SECTOR 512
 
@@ -183,7 +184,7 @@ static bool file_open(Co *co, Node *node, OpenFlags flags, Error **errp)
     if (!file_check_options(node->options, flags, errp)) {
         return false;
     }
-    worker_run(co, file_open_work, &o);
+    worker_run_brief(co, file_open_work, &o);
     if (o.fd < 0) {
         file_open_error(o.filename, o.flags, -o.fd, errp);
         return false;
@@ -224,7 +225,7 @@ static void file_close(Co *co, Node *node)
     FileState *s = node->state;
 
     g_assert(s->next_fd < 0);
-    worker_run(co, file_close_work, s);
+    worker_run_brief(co, file_close_work, s);
 }
 
 /* ---- staged descriptors ---- */
@@ -380,7 +381,7 @@ static bool file_reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
     }
     snprintf(path, sizeof(path), "/proc/self/fd/%d", s->fd);
     o.filename = path;
-    worker_run(co, file_open_work, &o);
+    worker_run_brief(co, file_open_work, &o);
     if (o.fd < 0) {
         file_open_error(new->filename, o.flags, -o.fd, errp);
         return false;

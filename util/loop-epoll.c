@@ -15,6 +15,7 @@
  * ready, as poll(2) has it.
  */
 #include "util/co-impl.h"
+#include "util/worker.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -263,7 +264,7 @@ static ssize_t epoll_preadv(Co *co, int fd, const struct iovec *iov, int niov,
 {
     FileCall c = { .fd = fd, .iov = iov, .niov = niov, .off = off };
 
-    return worker_run(co, file_preadv, &c);
+    return worker_run_brief(co, file_preadv, &c);
 }
 
 static ssize_t epoll_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
@@ -272,21 +273,21 @@ static ssize_t epoll_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
     FileCall c = { .fd = fd, .iov = iov, .niov = niov, .off = off,
                    .flags = flags };
 
-    return worker_run(co, file_pwritev, &c);
+    return worker_run_brief(co, file_pwritev, &c);
 }
 
 static int epoll_fdatasync(Co *co, int fd)
 {
     FileCall c = { .fd = fd };
 
-    return worker_run(co, file_fdatasync, &c);
+    return worker_run_brief(co, file_fdatasync, &c);
 }
 
 static int epoll_fallocate(Co *co, int fd, int mode, int64_t off, int64_t len)
 {
     FileCall c = { .fd = fd, .flags = mode, .off = off, .len = len };
 
-    return worker_run(co, file_fallocate, &c);
+    return worker_run_brief(co, file_fallocate, &c);
 }
 
 const LoopEngine loop_epoll = {

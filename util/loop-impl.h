@@ -131,6 +131,10 @@ struct Loop {
 bool loop_is_mine(const Loop *loop);
 /* loop_post() without allocation; @post must not be on the way already. */
 void loop_post_node(Loop *loop, LoopPost *post);
+/* Whether the running coroutine is all there is on the main loop: no other, and
+ * no post. So it is in programs that do one thing; what timers they have keep
+ * house. */
+bool loop_is_alone(const Loop *loop);
 /* Appends to its ready list. */
 void loop_ready(Loop *loop, Co *co);
 

@@ -21,6 +21,9 @@
  * A full submission queue is submitted at once. A full completion queue loses
  * nothing (IORING_FEAT_NODROP): the kernel keeps the rest until there is room.
  *
+ * A flush goes to a thread of the kernel, which has to be started first: where
+ * nobody else is kept waiting, it is done on the spot.
+ *
  * valgrind lets no other thread run while one waits in the ring, nor sees what
  * the ring writes: below it poll() waits for the ring, and reads say so.
  */
@@ -359,8 +362,12 @@ static ssize_t uring_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
 
 static int uring_fdatasync(Co *co, int fd)
 {
-    struct io_uring_sqe *sqe = uring_sqe(uring_of(co->loop));
+    struct io_uring_sqe *sqe;
 
+    if (loop_is_alone(co->loop)) {
+        return fdatasync(fd) < 0 ? -errno : 0;
+    }
+    sqe = uring_sqe(uring_of(co->loop));
     io_uring_prep_fsync(sqe, fd, IORING_FSYNC_DATASYNC);
     return uring_wait(co, sqe, false);
 }

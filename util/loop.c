@@ -63,6 +63,12 @@ bool loop_is_mine(const Loop *loop)
     return !loop->bound || pthread_equal(loop->thread, pthread_self());
 }
 
+bool loop_is_alone(const Loop *loop)
+{
+    return loop == main_loop && loop->live == 1 && !loop->post_first &&
+           !atomic_load_explicit(&loop->posted, memory_order_relaxed);
+}
+
 /* ---- creation ---- */
 
 static bool loop_choose_engine(Loop *loop, Error **errp)

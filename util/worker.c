@@ -11,11 +11,17 @@
  * blocks. A job lies on the stack of the coroutine that waits for it; its end is a
  * remote wake, so jobs that end together ring their loop once.
  *
+ * A program that does one thing at a time needs no thread for what is short: to
+ * start one and to wait for it takes longer than to open a file, and there is
+ * nobody whom a file that hangs could keep waiting.
+ *
  * The pool does not survive fork(): programs go into the background first.
  *
  * (The locks are pthread's and not GLib's because the thread sanitizer can't
  * look into those.)
  */
+#include "util/worker.h"
+
 #include "util/co-impl.h"
 
 #include <sys/sysinfo.h>
@@ -199,4 +205,12 @@ int64_t worker_run(Co *co, WorkerFn *fn, void *arg)
 int64_t worker_compute(Co *co, WorkerFn *fn, void *arg)
 {
     return worker_do(co, fn, arg, true);
+}
+
+int64_t worker_run_brief(Co *co, WorkerFn *fn, void *arg)
+{
+    if (!co->loop->engine->work && loop_is_alone(co->loop)) {
+        return fn(arg);
+    }
+    return worker_run(co, fn, arg);
 }

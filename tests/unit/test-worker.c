@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 The project's contributors */
 /* The worker pool. */
 #include "co-test.h"
+#include "util/worker.h"
 
 #include <sys/sysinfo.h>
 
@@ -131,11 +132,94 @@ static void test_compute(void)
     co_test_run_alone(compute_main, NULL);
 }
 
+/* ---- short jobs ---- */
+
+static int64_t in_which_loop(void *arg)
+{
+    return (int64_t)(intptr_t)loop_current();
+}
+
+static bool brief_is_here(Co *co)
+{
+    int64_t where = worker_run_brief(co, in_which_loop, NULL);
+
+    g_assert_true(!where || where == (int64_t)(intptr_t)co_loop(co));
+    return where;
+}
+
+static void nothing(void *arg)
+{
+}
+
+static void sleeper(Co *co, void *arg)
+{
+    bool *over = arg;
+
+    while (!*over) {
+        co_sleep(co, 1000000);
+    }
+    *over = false;
+}
+
+static unsigned threads(void)
+{
+    g_autoptr(GDir) dir = g_dir_open("/proc/self/task", 0, NULL);
+    unsigned n = 0;
+
+    while (g_dir_read_name(dir)) {
+        n++;
+    }
+    return n;
+}
+
+/* On the main loop, alone: no thread is started. With company it is. */
+static void brief_main(Co *co, void *arg)
+{
+    bool over = false;
+
+    g_assert_true(brief_is_here(co));
+    g_assert_cmpuint(threads(), ==, 1);
+
+    co_spawn(co_loop(co), sleeper, &over);
+    g_assert_false(brief_is_here(co));
+    over = true;
+    while (over) {
+        co_yield(co);
+    }
+    g_assert_true(brief_is_here(co));
+
+    loop_post(co_loop(co), nothing, NULL);
+    g_assert_false(brief_is_here(co));
+}
+
+static void brief_alone_main(Co *co, void *arg)
+{
+    g_assert_false(brief_is_here(co));
+}
+
+static void test_brief_in_subprocess(void)
+{
+    co_test_run(brief_main, NULL);
+    co_test_run_alone(brief_alone_main, NULL);
+}
+
+/* In a process of its own, which has no worker yet. */
+static void test_brief(void)
+{
+    if (g_test_subprocess()) {
+        test_brief_in_subprocess();
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/worker/results", test_results);
     g_test_add_func("/worker/parallel", test_parallel);
     g_test_add_func("/worker/compute", test_compute);
+    g_test_add_func("/worker/brief", test_brief);
     return g_test_run();
 }
