@@ -5,8 +5,8 @@
  * defaults of its type's table (null: none), then what the user has said. A
  * change is made to a copy, checked and applied as a whole, and only then kept.
  *
- * What the properties of loops would tune (polling, batches, threads that stay
- * in the pool) our loops do by themselves; values are checked and kept, so that
+ * What the other properties of loops would tune (batches, threads that stay in
+ * the pool) our loops do by themselves; values are checked and kept, so that
  * managers find what they have set.
  */
 #include "monitor/object-internal.h"
@@ -14,6 +14,7 @@
 #include "block/graph.h"
 #include "util/id.h"
 #include "util/iothread.h"
+#include "util/loop-poll.h"
 #include "util/secret.h"
 
 struct Object {
@@ -68,7 +69,17 @@ static bool loop_check(const json_t *values, Error **errp)
 static bool object_apply_iothread(Co *co, Object *obj, const json_t *values,
                                   bool first, Error **errp)
 {
-    return !first || iothread_new(obj->id, errp);
+    IOThread *t = first ? iothread_new(obj->id, errp) : iothread_find(obj->id);
+    LoopPolling p = { 0 };
+
+    if (!t) {
+        return false;
+    }
+    json_get_int64(json_object_get(values, "poll-max-ns"), &p.max_ns);
+    json_get_int64(json_object_get(values, "poll-grow"), &p.grow);
+    json_get_int64(json_object_get(values, "poll-shrink"), &p.shrink);
+    loop_set_polling(iothread_loop(t), &p);
+    return true;
 }
 
 /* An export's, a job's: somebody who asks for I/O there. */

@@ -10,7 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "util/loop.h"
+#include "util/loop-poll.h"
 
 #ifdef CONFIG_CO_UCONTEXT
 #include <ucontext.h>
@@ -70,6 +70,9 @@ typedef struct LoopEngine {
      * all completions to co_op_done().
      */
     void (*turn)(Loop *loop, int64_t timeout);
+    /* Submits what is prepared and looks whether something has come, without a
+     * call if nothing is prepared. NULL: it can't. */
+    bool (*peek)(Loop *loop);
 
     ssize_t (*preadv)(Co *co, int fd, const struct iovec *iov, int niov,
                       int64_t off);
@@ -93,6 +96,15 @@ extern const LoopEngine loop_uring, loop_epoll;
 /* For tests: the engine of all loops made from now on; NULL: as usual. */
 extern const LoopEngine *loop_engine_simulated;
 
+/* See loop-poll.c. */
+typedef struct LoopPoll {
+    LoopPolling set;
+    int64_t ns;             /* how long it looks now */
+    int64_t began;          /* this wait; 0: it teaches nothing */
+    unsigned skip;          /* so many waits without a look */
+    unsigned penalty;       /* what the next look in vain will cost, halved */
+} LoopPoll;
+
 struct Loop {
     const LoopEngine *engine;
     void *engine_state;
@@ -110,6 +122,7 @@ struct Loop {
     GPtrArray *timers;      /* a heap; see loop-timer.c */
     uint64_t timer_seq;
     int live;               /* coroutines that belong here */
+    LoopPoll poll;
     int64_t now_bytes;      /* done on the spot in this turn; see loop-io.c */
     Co *pool;               /* coroutines to use again */
     int npool;
@@ -145,6 +158,14 @@ void loop_timer_init(LoopTimer *t, Loop *loop, LoopFn *fn, void *arg);
 int64_t loop_timer_next(const Loop *loop);
 /* Fires what is due. */
 void loop_timer_run(Loop *loop);
+
+/* ---- util/loop-poll.c ---- */
+
+/* Looks for events for a while, if that promises to pay, but not so long that a
+ * timer of @deadline (-1: none) would be late. True: there are some. */
+bool loop_poll(Loop *loop, int64_t deadline);
+/* After it was false, and the engine has waited. */
+void loop_poll_slept(Loop *loop);
 
 /* A thread in which no signal is delivered; 0 or an errno. */
 int loop_thread_start(pthread_t *thread, void *(*fn)(void *), void *arg);

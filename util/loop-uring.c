@@ -197,6 +197,13 @@ static struct io_uring_sqe *uring_sqe(UringLoop *u)
     return sqe;
 }
 
+/* Completions that it hands out when it is called. */
+static bool uring_kernel_has_more(struct io_uring *ring)
+{
+    return IO_URING_READ_ONCE(*ring->sq.kflags) &
+           (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
 static void uring_arm_wake(Loop *loop, UringLoop *u)
 {
     struct io_uring_sqe *sqe;
@@ -228,6 +235,16 @@ static int uring_poll_ring(UringLoop *u, int64_t timeout)
     return ret;
 }
 
+static bool uring_peek(Loop *loop)
+{
+    struct io_uring *ring = &uring_of(loop)->ring;
+
+    if (io_uring_sq_ready(ring)) {
+        uring_check(io_uring_submit(ring));
+    }
+    return io_uring_cq_ready(ring) || uring_kernel_has_more(ring);
+}
+
 static void uring_turn(Loop *loop, int64_t timeout)
 {
     UringLoop *u = uring_of(loop);
@@ -249,9 +266,7 @@ static void uring_turn(Loop *loop, int64_t timeout)
         ret = io_uring_submit_and_wait_timeout(ring, &cqe, 1, &ts, NULL);
     } else if (timeout < 0) {
         ret = io_uring_submit_and_wait(ring, 1);
-    } else if (io_uring_sq_ready(ring) ||
-               (IO_URING_READ_ONCE(*ring->sq.kflags) &
-                (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))) {
+    } else if (io_uring_sq_ready(ring) || uring_kernel_has_more(ring)) {
         ret = io_uring_submit_and_get_events(ring);
     }
     uring_check(ret);
@@ -418,6 +433,7 @@ const LoopEngine loop_uring = {
     .start = uring_start,
     .stop = uring_stop,
     .turn = uring_turn,
+    .peek = uring_peek,
     .preadv = uring_preadv,
     .pwritev = uring_pwritev,
     .fdatasync = uring_fdatasync,

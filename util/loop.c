@@ -10,7 +10,8 @@
  *                 the spot; those of the background where no other is ready,
  *                 but at least one a turn
  *     turn        the engine submits what they have prepared, all at once,
- *                 and waits; not at all if something is still ready
+ *                 and waits; not at all if something is still ready, or is
+ *                 seen to come (loop-poll.c)
  *     collect     take what other threads have posted; fire timers
  *
  * so that coroutines that wake each other cost no system calls, and a crowd of
@@ -124,6 +125,7 @@ Loop *loop_new(const char *name, Error **errp)
     loop->name = g_strdup(name);
     loop->event_fd = fd;
     loop->timers = g_ptr_array_new();
+    loop->poll.set.max_ns = LOOP_POLL_NS;
     if (!loop_choose_engine(loop, errp)) {
         loop->engine = NULL;
         loop_free(loop);
@@ -374,6 +376,9 @@ static int64_t loop_timeout(Loop *loop)
         return 0;
     }
     deadline = loop_timer_next(loop);
+    if (loop_poll(loop, deadline)) {
+        return 0;
+    }
     if (deadline >= 0) {
         /* Not in MAX(), which would look at the clock twice. */
         left = deadline - clock_ns();
@@ -401,7 +406,12 @@ void loop_run(Loop *loop)
     while (!loop->stopping) {
         loop_dispatch(loop);
         if (!loop->stopping) {
-            loop->engine->turn(loop, loop_timeout(loop));
+            int64_t timeout = loop_timeout(loop);
+
+            loop->engine->turn(loop, timeout);
+            if (timeout) {
+                loop_poll_slept(loop);
+            }
             loop->now_bytes = 0;
             loop_collect(loop);
             loop_timer_run(loop);

@@ -3,10 +3,13 @@
 /* The loop: timers, posts, moves between threads, and I/O; run once for each
  * engine. */
 #include "co-test.h"
+#include "util/loop-impl.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <glib-unix.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -435,6 +438,151 @@ static void test_run_again(void)
     loop_free(loop);
 }
 
+/* ---- looking before sleeping ---- */
+
+typedef struct Ping {
+    int fd;
+    int rounds;
+    int pause_us;
+} Ping;
+
+/* Answers each byte after a pause. */
+static void *ping_main(void *arg)
+{
+    Ping *p = arg;
+    char c;
+
+    for (int i = 0; i < p->rounds; i++) {
+        g_assert_cmpint(read(p->fd, &c, 1), ==, 1);
+        if (p->pause_us) {
+            g_usleep(p->pause_us);
+        }
+        g_assert_cmpint(write(p->fd, &c, 1), ==, 1);
+    }
+    return NULL;
+}
+
+static void ping_rounds(Co *co, int rounds, int pause_us)
+{
+    int fds[2];
+    Ping p = { .rounds = rounds, .pause_us = pause_us };
+    pthread_t thread;
+    char c = 'x';
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+    g_unix_set_fd_nonblocking(fds[0], true, NULL);
+    p.fd = fds[1];
+    g_assert_cmpint(pthread_create(&thread, NULL, ping_main, &p), ==, 0);
+    for (int i = 0; i < rounds; i++) {
+        g_assert_cmpint(write(fds[0], &c, 1), ==, 1);
+        g_assert_cmpint(co_recv(co, fds[0], &c, 1), ==, 1);
+    }
+    pthread_join(thread, NULL);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec ts;
+
+    g_assert_cmpint(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts), ==, 0);
+    return ts.tv_sec * (int64_t)1000000000 + ts.tv_nsec;
+}
+
+/* It learns to look for as long as it may where answers come soon, and timers
+ * are not late by it; what comes seldom is slept for. */
+static void polling_main(Co *co, void *arg)
+{
+    LoopPolling set = { .max_ns = (int64_t)1000000000 };
+    Loop *loop = co_loop(co);
+    int64_t t0, cpu;
+
+    if (!loop->engine->peek) {
+        g_test_skip("this engine can't look");
+        return;
+    }
+    loop_set_polling(loop, &set);
+    co_yield(co);
+    ping_rounds(co, 40, 0);
+    g_assert_cmpint(loop->poll.ns, >, 0);
+
+    /* A timer within the time it would look: it sleeps. */
+    loop->poll = (LoopPoll){ .set = set, .ns = set.max_ns };
+    t0 = clock_ns();
+    cpu = thread_cpu_ns();
+    co_sleep(co, 100000000);
+    g_assert_cmpint(clock_ns() - t0, >=, 100000000);
+    g_assert_cmpint(thread_cpu_ns() - cpu, <, 50000000);
+
+    /* Later than it may look: the time falls to nothing at once, or in steps. */
+    set.max_ns = 1000;
+    loop->poll = (LoopPoll){ .set = set, .ns = set.max_ns };
+    ping_rounds(co, 1, 20000);
+    g_assert_cmpint(loop->poll.ns, ==, 0);
+    set.shrink = 4;
+    loop->poll = (LoopPoll){ .set = set, .ns = set.max_ns };
+    ping_rounds(co, 1, 20000);
+    g_assert_cmpint(loop->poll.ns, ==, 250);
+
+    /* Each whole look in vain is followed by more waits without any. */
+    g_assert_cmpuint(loop->poll.penalty, ==, 1);
+    g_assert_cmpuint(loop->poll.skip, ==, 1);
+    loop->poll.ns = set.max_ns;
+    ping_rounds(co, 2, 20000);
+    g_assert_cmpuint(loop->poll.penalty, ==, 3);
+    g_assert_cmpuint(loop->poll.skip, ==, 3);
+
+    /* Not at all. */
+    set.max_ns = 0;
+    loop_set_polling(loop, &set);
+    co_yield(co);
+    ping_rounds(co, 40, 0);
+    g_assert_cmpint(loop->poll.ns, ==, 0);
+    g_assert_cmpint(loop->poll.began, ==, 0);
+}
+
+static void test_polling(void)
+{
+    co_test_run_alone(polling_main, NULL);
+}
+
+/* CPU time of a round whose peer answers at once. */
+static int64_t ping_cost(Co *co)
+{
+    enum { ROUNDS = 5000 };
+    int64_t cpu = thread_cpu_ns();
+
+    ping_rounds(co, ROUNDS, 0);
+    return (thread_cpu_ns() - cpu) / ROUNDS;
+}
+
+/* A peer on the loop's own CPU: looking keeps it from its answer, and must be
+ * given up. */
+static void polling_in_vain_main(Co *co, void *arg)
+{
+    LoopPolling none = { 0 };
+    cpu_set_t old, one;
+    int64_t with, without;
+
+    g_assert_cmpint(sched_getaffinity(0, sizeof(old), &old), ==, 0);
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    g_assert_cmpint(sched_setaffinity(0, sizeof(one), &one), ==, 0);
+    with = ping_cost(co);
+    loop_set_polling(co_loop(co), &none);
+    co_yield(co);
+    without = ping_cost(co);
+    g_test_message("%" PRId64 ", without %" PRId64 " ns", with, without);
+    g_assert_cmpint(with, <, without + LOOP_POLL_NS / 2);
+    g_assert_cmpint(sched_setaffinity(0, sizeof(old), &old), ==, 0);
+}
+
+static void test_polling_in_vain(void)
+{
+    co_test_run_alone(polling_in_vain_main, NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -450,5 +598,7 @@ int main(int argc, char **argv)
     g_test_add_func("/loop/idle", test_idle);
     g_test_add_func("/loop/fair", test_fair);
     g_test_add_func("/loop/run-again", test_run_again);
+    g_test_add_func("/loop/polling", test_polling);
+    g_test_add_func("/loop/polling-in-vain", test_polling_in_vain);
     return g_test_run();
 }
