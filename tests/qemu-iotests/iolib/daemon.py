@@ -75,6 +75,21 @@ class _Server:
     def running(self):
         return self.process.poll() is None
 
+    def memory(self, what='VmRSS'):
+        """Bytes, as /proc/PID/status names them (VmRSS, VmHWM)."""
+        return self._proc('status', what + ':')
+
+    def private_memory(self):
+        """Bytes of memory that the process shares with nobody."""
+        return self._proc('smaps_rollup', 'Private_')
+
+    def _proc(self, name, start):
+        """The sum of the lines that begin so; there has to be one."""
+        with open(f'/proc/{self.pid}/{name}', encoding='ascii') as f:
+            found = [int(line.split()[1]) * env.KiB for line in f
+                     if line.startswith(start)]
+        return sum(found) if found else fail(f'no {start} in {name}')
+
 
 class StorageDaemon(_Server):
     """qemu-storage-daemon with a monitor on a Unix socket."""
