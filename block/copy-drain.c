@@ -21,7 +21,6 @@
 #define DRAIN_JOIN_MAX 64
 #define DRAIN_RETRY_NS (INT64_C(1000) * 1000 * 1000)
 #define DRAIN_TICK_NS (10 * 1000 * 1000)
-#define DRAIN_MAX COPY_DRAINERS
 
 static bool entry_joins(const CopyEntry *e, const CopyEntry *next, int64_t len)
 {
@@ -229,7 +228,7 @@ static void drain_run(Co *co, void *opaque)
 void copy_drain_start(CopyState *s)
 {
     CopyBuffer *b = s->buffer;
-    int wanted = drain_urgent(s) ? DRAIN_MAX : 1;
+    int wanted = drain_urgent(s) ? COPY_DRAINERS : 1;
 
     if (b->closed) {
         return;

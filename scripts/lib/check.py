@@ -37,8 +37,8 @@ SANITIZER_ENV = {
 TSAN_ENV = {'TSAN_OPTIONS': 'halt_on_error=0:exitcode=66', 'IOTEST_SLOW': '6'}
 # Its threads take turns, whatever else the machine does: one that waits for
 # another's work would starve it.
-VALGRIND = ['valgrind', '-q', '--fair-sched=try', '--error-exitcode=9', '--leak-check=full',
-            '--errors-for-leak-kinds=definite']
+VALGRIND = ['valgrind', '-q', '--fair-sched=try', '--error-exitcode=9',
+            '--leak-check=full', '--errors-for-leak-kinds=definite']
 
 
 class Counts:
