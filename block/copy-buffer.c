@@ -188,7 +188,7 @@ static int part_write(Co *co, CopyState *s, const CopyEntry *e, bool *is_read)
     if (ret == 0) {
         *is_read = false;
         ret = io_pwrite(co, s->target, e->off, e->len, all,
-                        s->opts.compress ? REQ_COMPRESSED : 0);
+                        copy_data_flags(s));
         aligned_free(all);
     }
     return ret;

@@ -68,15 +68,14 @@ static int batch_write(Co *co, CopyState *s, const CopyEntry *batch,
     int ret;
 
     if (!batch->data) {
-        return io_zero(co, s->target, batch->off, len,
-                       REQ_MAY_UNMAP | s->write_flags);
+        return io_zero(co, s->target, batch->off, len, copy_zero_flags(s));
     }
     iov_init(&v, 8);
     for (const CopyEntry *e = batch; e; e = e->next) {
         iov_add(&v, e->data, e->len);
     }
     ret = io_write(co, s->target, batch->off, len, &v, 0,
-                   s->write_flags | (s->opts.compress ? REQ_COMPRESSED : 0));
+                   copy_data_flags(s));
     iov_destroy(&v);
     return ret;
 }

@@ -57,6 +57,10 @@ CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len);
 /* Copies a claimed range. *@is_read is set if an error was the source's. */
 int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read);
 
+/* With which data and zeroes are written to the target. */
+ReqFlags copy_data_flags(const CopyState *s);
+ReqFlags copy_zero_flags(const CopyState *s);
+
 /* Gives back the memory that is kept for the next range. */
 void copy_drop_spares(CopyState *s);
 

@@ -208,12 +208,21 @@ void copy_set_discard_source(CopyState *s, bool discard)
     s->opts.discard_source = discard;
 }
 
+ReqFlags copy_data_flags(const CopyState *s)
+{
+    return s->write_flags | (s->opts.compress ? REQ_COMPRESSED : 0);
+}
+
+ReqFlags copy_zero_flags(const CopyState *s)
+{
+    return s->write_flags | (s->opts.no_unmap ? 0 : REQ_MAY_UNMAP);
+}
+
 static int copy_zeroes(Co *co, CopyState *s, int64_t off, int64_t len,
                        bool *is_read)
 {
     *is_read = false;
-    return io_zero(co, s->target, off, len, s->write_flags |
-                   (s->opts.no_unmap ? 0 : REQ_MAY_UNMAP));
+    return io_zero(co, s->target, off, len, copy_zero_flags(s));
 }
 
 /* Memory that comes fresh for each range is paid for page by page, and is cold. */
@@ -256,9 +265,7 @@ static int copy_through(Co *co, CopyState *s, int64_t off, int64_t len,
         return ret;
     }
     *is_read = false;
-    return io_pwrite(co, s->target, off, len, buf,
-                     s->write_flags |
-                     (s->opts.compress ? REQ_COMPRESSED : 0));
+    return io_pwrite(co, s->target, off, len, buf, copy_data_flags(s));
 }
 
 static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,

@@ -11,11 +11,12 @@
  * nothing is left for the first time the job is ready; from then on the target
  * trails the source by a few requests, or by none with write-blocking.
  *
- * The end (mirror-end.c), in prepare, is one drained section: what is left is copied (nobody
- * adds to it now), the target is flushed, and all that used the source uses the
- * target, in one transaction with the bitmaps. After a soft cancel the target
- * is flushed likewise and nothing else happens: a copy of that moment. Until
- * then guests are never held up; also while the job waits to be finalized.
+ * The end (mirror-end.c), in prepare, is one drained section: what is left is
+ * copied (nobody adds to it now), the target is flushed, and all that used the
+ * source uses the target, in one transaction with the bitmaps. After a soft
+ * cancel the target is flushed likewise and nothing else happens: a copy of that
+ * moment. Until then guests are never held up; also while the job waits to be
+ * finalized.
  */
 #include "mirror-internal.h"
 #include "block/root.h"
