@@ -12,6 +12,7 @@
  *     node->length   what the layers above see: never the tail
  *     ahead.end      the highest end of a write that was begun, or more
  *     ahead.length   the file's own length, with the tail; 0: it has none
+ *     ahead.next     what a worker is just making of it; 0: nothing
  *
  * The file is only ever set to a length past ahead.end, and writes past
  * ahead.length wait meanwhile: none is cut off. With a lock that keeps others
@@ -53,10 +54,15 @@ static int64_t file_lengthen_work(void *opaque)
     return ftruncate(l->fd, l->length) < 0 ? -errno : 0;
 }
 
+bool file_ahead_may(uint64_t perm, uint64_t shared)
+{
+    return (perm & PERM_RESIZE) && !(shared & (PERM_WRITE | PERM_RESIZE));
+}
+
 static bool file_ahead_is_worth(const FileState *s)
 {
     return s->caps.ahead && s->ahead.grown >= AHEAD_AFTER &&
-           s->lock.fd >= 0 && !(s->lock.shared & (PERM_WRITE | PERM_RESIZE));
+           s->lock.fd >= 0 && file_ahead_may(s->lock.perm, s->lock.shared);
 }
 
 void file_ahead_reach(Co *co, Node *node, int64_t end)
@@ -75,16 +81,21 @@ void file_ahead_reach(Co *co, Node *node, int64_t end)
         FileLengthen l = { s->fd, ROUND_UP(a->end, MiB) + AHEAD_STEP };
 
         a->busy = true;
+        a->next = l.length;
         s->caps.ahead = worker_run(co, file_lengthen_work, &l) == 0;
         a->length = s->caps.ahead ? l.length : a->length;
+        a->next = 0;
         file_ahead_resume(s);
     }
 }
 
 int64_t file_ahead_true_length(const FileState *s, int64_t length)
 {
-    return s->ahead.length && length == s->ahead.length ? s->ahead.end
-                                                        : length;
+    const FileAhead *a = &s->ahead;
+    bool tail = (a->length && length == a->length) ||
+                (a->next && length == a->next);
+
+    return tail ? a->end : length;
 }
 
 void file_ahead_end(FileState *s)

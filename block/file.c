@@ -288,7 +288,7 @@ static void file_perm_commit(Co *co, void *opaque)
 {
     FilePerm *p = opaque;
 
-    if (!(p->perm & PERM_RESIZE)) {
+    if (!file_ahead_may(p->perm, p->shared)) {
         file_ahead_end(p->s);
     }
     file_take_next(p->s);

@@ -40,7 +40,7 @@ typedef struct FileLock {
 
 /* See file-ahead.c. Bytes. */
 typedef struct FileAhead {
-    int64_t length, end, grown;
+    int64_t length, next, end, grown;
     bool busy;                  /* the file's length is just being changed */
     CoQueue waiters;
 } FileAhead;
@@ -100,6 +100,8 @@ void file_lock_abort(FileLock *lock, uint64_t perm, uint64_t shared);
 
 /* ---- file-ahead.c ---- */
 
+/* Whether who has these permissions may have a tail. */
+bool file_ahead_may(uint64_t perm, uint64_t shared);
 /* Something is about to be written up to @end, past the node's length. May
  * suspend. */
 void file_ahead_reach(Co *co, Node *node, int64_t end);

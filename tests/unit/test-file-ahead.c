@@ -124,16 +124,20 @@ static void jump(Co *co, void *arg)
     check_pieces(0, 100, 781);
 }
 
-/* Who may not grow it any more has no tail; who may again gets one again. */
+/* Who may not grow it any more, or not alone, has no tail; who may again gets one
+ * again. */
 static void permission(Co *co, void *arg)
 {
     Root *root = open_fresh(co, true, ALONE);
 
     for (int n = 128; n <= 384; n += 128) {
+        bool alone = n != 256;
+
         write_pieces(co, root, n - 128, 128, 1);
         g_assert_cmpint(size_of_file(), >, n * PIECE);
-        g_assert_true(root_set_perms(co, root, PERM & ~PERM_RESIZE, ALONE,
-                                     &error_abort));
+        g_assert_true(root_set_perms(
+            co, root, alone ? PERM & ~PERM_RESIZE : PERM,
+            alone ? ALONE : PERM_ALL, &error_abort));
         g_assert_cmpint(size_of_file(), ==, n * PIECE);
         g_assert_true(root_set_perms(co, root, PERM, ALONE, &error_abort));
     }
@@ -207,6 +211,46 @@ static void touched(Co *co, void *arg)
     g_assert_cmpint(size_of_file(), ==, len);
 }
 
+#define ASKED_END ((99 * 21 + 1) * PIECE)
+
+typedef struct Asker {
+    Root *root;
+    int64_t longest;
+    bool stop, stopped;
+} Asker;
+
+static void ask(Co *co, void *arg)
+{
+    Asker *a = arg;
+
+    while (!a->stop && a->longest <= ASKED_END) {
+        a->longest = MAX(a->longest, io_length(co, root_node(a->root)));
+        co_yield(co);
+    }
+    a->stopped = true;
+}
+
+/* Who asks for the length never hears of the tail, also while it is made: what is
+ * written where the node was thought to end would be cut off with it. */
+static void asked(Co *co, void *arg)
+{
+    for (int i = 0; i < 20; i++) {
+        Root *root = open_fresh(co, true, ALONE);
+        Asker asker = { .root = root };
+
+        co_spawn(co_loop(co), ask, &asker);
+        write_pieces(co, root, 0, 100, 21);
+        asker.stop = true;
+        while (!asker.stopped) {
+            co_yield(co);
+        }
+        root_free(co, root);
+        check_pieces(0, 100, 21);
+        g_assert_cmpint(size_of_file(), ==, ASKED_END);
+        g_assert_cmpint(asker.longest, ==, ASKED_END);
+    }
+}
+
 static void test_case(gconstpointer fn)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_DIRECT, 0644);
@@ -233,6 +277,7 @@ int main(int argc, char **argv)
         { "/file-ahead/not-alone", not_alone },
         { "/file-ahead/limited", limited },
         { "/file-ahead/touched", touched },
+        { "/file-ahead/asked", asked },
     };
     g_autofree char *dir = NULL;
     int ret;
