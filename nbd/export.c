@@ -215,6 +215,18 @@ static bool nbd_export_create(Co *co, BlockExport *common,
     return true;
 }
 
+void nbd_export_enter(NbdExport *exp, NbdConn *conn)
+{
+    export_ref(&exp->common);
+    g_ptr_array_add(exp->conns, conn);
+}
+
+void nbd_export_leave(NbdExport *exp, NbdConn *conn)
+{
+    g_ptr_array_remove_fast(exp->conns, conn);
+    export_unref(&exp->common);
+}
+
 static void nbd_export_request_shutdown(BlockExport *common)
 {
     NbdExport *exp = container_of(common, NbdExport, common);

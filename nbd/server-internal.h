@@ -63,7 +63,7 @@ struct NbdExport {
                                  * what the handshake decides */
     GPtrArray *contexts;        /* of NbdContext, by position */
     GPtrArray *bitmaps;         /* of DirtyBitmap that it keeps busy */
-    GPtrArray *conns;           /* of NbdConn that it serves (main loop) */
+    GPtrArray *conns;           /* of NbdConn that have entered (main loop) */
     Loop *loop;                 /* the graph's, as the main loop knows it: where
                                  * to begin a walk that root_begin ends */
     GPtrArray *served;          /* of NbdConn in transmission (graph's loop) */
@@ -77,6 +77,11 @@ typedef struct NbdExportFacts {
     uint16_t flags;
 } NbdExportFacts;
 NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp);
+
+/* While @conn asks for it, or is in transmission: a reference, and if the export is
+ * shut down the client is cut off. Main loop. */
+void nbd_export_enter(NbdExport *exp, NbdConn *conn);
+void nbd_export_leave(NbdExport *exp, NbdConn *conn);
 
 /*
  * Block status through the chain, held as a read would be: what the answer rests

@@ -81,7 +81,7 @@ static OptResult opt_export_name(Co *co, NbdConn *conn, NbdCursor *data)
         return OPT_END;
     }
     conn->exp = exp;
-    export_ref(&exp->common);
+    nbd_export_enter(exp, conn);
     facts = nbd_export_facts(co, exp);
     facts.flags |= negotiated_flags(conn);
     stq_be_p(reply, facts.size);
@@ -89,7 +89,7 @@ static OptResult opt_export_name(Co *co, NbdConn *conn, NbdCursor *data)
     if (channel_write_all(co, conn->ch, reply,
                           conn->no_zeroes ? 10 : sizeof(reply)) < 0) {
         conn->exp = NULL;
-        export_unref(&exp->common);
+        nbd_export_leave(exp, conn);
         return OPT_END;
     }
     return OPT_TRANSMIT;
@@ -193,7 +193,7 @@ static OptResult info_or_go(Co *co, NbdConn *conn, uint32_t option,
         return reply_err(co, conn, option, NBD_REP_ERR_UNKNOWN,
                          "export '%s' not present", name);
     }
-    export_ref(&exp->common);
+    nbd_export_enter(exp, conn);
     ok = send_all_info(co, conn, option, exp, want_name,
                        want_sizes || option == NBD_OPT_INFO);
     result = ok ? reply_ack(co, conn, option) : OPT_END;
@@ -201,7 +201,7 @@ static OptResult info_or_go(Co *co, NbdConn *conn, uint32_t option,
         conn->exp = exp;
         return OPT_TRANSMIT;
     }
-    export_unref(&exp->common);
+    nbd_export_leave(exp, conn);
     return result;
 }
 
@@ -327,7 +327,7 @@ static OptResult meta_context(Co *co, NbdConn *conn, uint32_t option,
         return reply_err(co, conn, option, NBD_REP_ERR_INVALID,
                          "malformed option '%s'", nbd_opt_name(option));
     }
-    export_ref(&exp->common);
+    nbd_export_enter(exp, conn);
     for (guint i = 0; i < chosen->len && ok; i++) {
         ok = send_context(co, conn, option, g_ptr_array_index(chosen, i));
     }
@@ -342,7 +342,7 @@ static OptResult meta_context(Co *co, NbdConn *conn, uint32_t option,
             g_ptr_array_add(conn->meta_names, g_strdup(ctx->name));
         }
     }
-    export_unref(&exp->common);
+    nbd_export_leave(exp, conn);
     return result;
 }
 

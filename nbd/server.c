@@ -123,10 +123,8 @@ static void conn_run(Co *co, void *opaque)
         conn->served = true;
         conn->client = nbd_conn_client_name(conn);
         conn_make_room(conn);
-        g_ptr_array_add(exp->conns, conn);
         nbd_transmission(co, conn);
-        g_ptr_array_remove_fast(exp->conns, conn);
-        export_unref(&exp->common);
+        nbd_export_leave(exp, conn);
     }
     conn_free(conn);
 }
