@@ -24,6 +24,7 @@
 #include "block/root.h"
 
 #define NS_PER_S INT64_C(1000000000)
+#define STOP_POLL_NS (10 * 1000 * 1000)
 
 typedef struct BackupJob {
     Job common;
@@ -65,7 +66,7 @@ static void backup_kick(Job *job)
 
     copy_run_kick(&b->run);
     if (job_is_forced(job)) {
-        cbw_let_go(b->cbw);
+        cbw_stop(b->cbw);
         copy_job_kick_target(job, backup_target(b));
     }
 }
@@ -168,6 +169,18 @@ static int backup_work(Co *co, BackupJob *b)
     return ret < 0 ? ret : backup_copy(co, b);
 }
 
+/* What guests are just having copied is over, one way or the other, before anybody
+ * says what the target has. There is no drain: a target that does not answer holds
+ * up the job, but no guest's other requests. */
+static void backup_give_up(Co *co, BackupJob *b)
+{
+    while (!cbw_stop(b->cbw)) {
+        copy_job_kick_target(&b->common, backup_target(b));
+        co_sleep(co, STOP_POLL_NS);
+    }
+    copy_buffer_close(co, b->copy);
+}
+
 static int backup_run(Co *co, Job *job, Error **errp)
 {
     BackupJob *b = container_of(job, BackupJob, common);
@@ -179,7 +192,7 @@ static int backup_run(Co *co, Job *job, Error **errp)
     /* What sync=none has saved until it is cancelled is its result. */
     if (ret < 0 && (b->sync != MIRROR_SYNC_MODE_NONE ||
                     cbw_snapshot_error(b->cbw) < 0)) {
-        cbw_give_up(co, b->cbw);
+        backup_give_up(co, b);
     }
     if (ret < 0 && b->freeze && b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS) {
         backup_flush(co, b);

@@ -613,7 +613,7 @@ CopyState *cbw_copy_state(Node *cbw)
     return ((CbwState *)cbw->state)->copy;
 }
 
-void cbw_let_go(Node *cbw)
+bool cbw_stop(Node *cbw)
 {
     CbwState *s = cbw->state;
 
@@ -621,17 +621,7 @@ void cbw_let_go(Node *cbw)
     if (!s->error) {
         s->error = -ECANCELED;
     }
-}
-
-void cbw_give_up(Co *co, Node *cbw)
-{
-    CbwState *s = cbw->state;
-
-    cbw_let_go(cbw);
-    copy_buffer_close(co, s->copy);
-    while (s->behind->in_flight) {
-        co_sleep(co, 10 * 1000 * 1000);
-    }
+    return !copy_stop(s->copy) && !s->behind->in_flight;
 }
 
 int cbw_snapshot_error(Node *cbw)

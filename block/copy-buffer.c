@@ -333,6 +333,16 @@ void copy_buffer_use(CopyState *s, int64_t limit, Root *root)
     g_queue_init(&b->parts);
 }
 
+bool copy_buffer_stop(CopyState *s)
+{
+    CopyBuffer *b = s->buffer;
+
+    if (b) {
+        b->closed = true;
+    }
+    return b && b->drainers;
+}
+
 void copy_buffer_close(Co *co, CopyState *s)
 {
     CopyBuffer *b = s->buffer;
@@ -343,8 +353,7 @@ void copy_buffer_close(Co *co, CopyState *s)
         return;
     }
     co_move(co, b->root->loop);
-    b->closed = true;
-    while (b->drainers) {
+    while (copy_buffer_stop(s)) {
         co_queue_wait(co, &b->changed);
     }
     copy_drain_drop_tick(b);

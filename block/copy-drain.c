@@ -151,7 +151,7 @@ static bool drain_batch(Co *co, CopyState *s)
     }
     is_read = ret < 0;
     if (ret == 0) {
-        ret = batch_write(co, s, batch, len);
+        ret = s->buffer->closed ? -ECANCELED : batch_write(co, s, batch, len);
     }
     batch_end(s, batch, ret, is_read);
     return true;

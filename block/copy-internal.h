@@ -38,6 +38,7 @@ struct CopyState {
     void *spares[COPY_SPARES];  /* memory that data went through */
     int n_spares;
     CopyBuffer *buffer;         /* NULL: copies go to the target at once */
+    bool stopped;               /* nothing more is begun */
 };
 
 /* Moves the first run of todo in [off, end) that nobody is at, at most @max
@@ -85,6 +86,8 @@ int copy_buffer_save_rest(Co *co, CopyState *s, int64_t off, int64_t end,
 int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled,
                       bool *is_read);
 void copy_buffer_wake(CopyState *s);
+/* Lets nothing more in, and no drainer go on; true if there is one still. */
+bool copy_buffer_stop(CopyState *s);
 /* What lies wholly in the range need not be written. */
 void copy_buffer_forget(CopyState *s, int64_t off, int64_t len);
 void copy_buffer_free(CopyState *s);

@@ -265,7 +265,9 @@ static int copy_through(Co *co, CopyState *s, int64_t off, int64_t len,
         return ret;
     }
     *is_read = false;
-    return io_pwrite(co, s->target, off, len, buf, copy_data_flags(s));
+    return s->stopped ? -ECANCELED
+                      : io_pwrite(co, s->target, off, len, buf,
+                                  copy_data_flags(s));
 }
 
 static int copy_data(Co *co, CopyState *s, int64_t off, int64_t len,
@@ -318,6 +320,9 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
         CopyKind kind = copy_kind(co, s, off, &n);
         int ret = 0;
 
+        if (s->stopped) {
+            return -ECANCELED;
+        }
         /* A compressed cluster is written whole. */
         aligned = ROUND_UP(off + n, copy_cluster_size(s)) - off;
         if (s->opts.compress && n < end - off) {
@@ -347,7 +352,8 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
 static int copy_claimed(Co *co, CopyState *s, RangeReq *req, int64_t off,
                         int64_t len, bool *is_read)
 {
-    int ret = copy_buffer_take_part(co, s, req, off, len);
+    int ret = s->stopped ? -ECANCELED
+                         : copy_buffer_take_part(co, s, req, off, len);
 
     *is_read = true;
     if (ret == -ENOTSUP) {
@@ -357,7 +363,7 @@ static int copy_claimed(Co *co, CopyState *s, RangeReq *req, int64_t off,
     if (ret == 0) {
         return 0;
     }
-    if (ret == -ENOMEM || ret == -ECANCELED) {
+    if (!s->stopped && (ret == -ENOMEM || ret == -ECANCELED)) {
         ret = copy_region(co, s, req->off, req->len, is_read);
     }
     copy_release(s, req, ret);
@@ -384,6 +390,12 @@ int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
               (ret = copy_buffer_save_rest(co, s, off, off + len,
                                            error_is_read)) > 0));
     return ret;
+}
+
+bool copy_stop(CopyState *s)
+{
+    s->stopped = true;
+    return copy_buffer_stop(s) || s->requests.first;
 }
 
 /* ---- sources that are written to meanwhile ---- */

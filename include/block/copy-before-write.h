@@ -29,12 +29,9 @@ Node *cbw_append(Co *co, Node *source, Node *target,
 void cbw_drop(Co *co, Node *cbw);
 CopyState *cbw_copy_state(Node *cbw);
 /* Nobody wants the snapshot any more: guests' writes go down at once, and those
- * that wait for a copy when it fails. Never suspends. On @cbw's loop. */
-void cbw_let_go(Node *cbw);
-/* The same, then
- * waits for copies under way, without a drain: so a target that does not answer
- * holds up who waits here, but no guest. On @cbw's loop. */
-void cbw_give_up(Co *co, Node *cbw);
+ * that wait for a copy when it is over; none is begun any more. False if one is
+ * still under way. Never suspends. On @cbw's loop. */
+bool cbw_stop(Node *cbw);
 /* 0, or the error that broke the snapshot (-errno). */
 int cbw_snapshot_error(Node *cbw);
 

@@ -85,6 +85,11 @@ void copy_pace_leave(CopyState *s, int64_t len);
 int copy_range_now(Co *co, CopyState *s, int64_t off, int64_t len,
                    bool *error_is_read);
 
+/* No more is begun: copy_range_now returns -ECANCELED where it would have to copy,
+ * nothing that waits in memory is written. True: somebody is still at what was
+ * begun before; what he can't end is in todo again. Never suspends. */
+bool copy_stop(CopyState *s);
+
 typedef struct CopyCall {
     int64_t off, len;           /* bytes */
     int max_workers;            /* 0: the engine's choice */
