@@ -139,6 +139,11 @@ static bool nbd_connect_check_info(const NbdInfo *info, Error **errp)
                    " is not a power of two or too large", info->min_block);
         return false;
     }
+    if (info->min_block && !IS_ALIGNED(info->size, info->min_block)) {
+        error_setg(errp, "export size %" PRId64 " is not multiple of minimum "
+                   "block size %" PRId64, info->size, info->min_block);
+        return false;
+    }
     if (info->max_block && info->max_block < MAX(info->min_block, 1)) {
         error_setg(errp, "server maximum block size %" PRId64
                    " is too small", info->max_block);

@@ -52,11 +52,15 @@ class FakeNbd(threading.Thread):
             if option != OPT.GO:
                 self.option(option, REP.ERR_UNSUP)
                 continue
-            self.option(option, REP.INFO,
-                        struct.pack('>HQH', 0, size, FLAG.HAS_FLAGS |
-                                    FLAG.SEND_FLUSH | FLAG.SEND_FUA))
+            self.offer(size)
             self.option(option, REP.ACK)
             return
+
+    def offer(self, size):
+        """What the answer to GO says."""
+        self.option(OPT.GO, REP.INFO,
+                    struct.pack('>HQH', 0, size, FLAG.HAS_FLAGS |
+                                FLAG.SEND_FLUSH | FLAG.SEND_FUA))
 
     def request(self):
         """The next one: (kind, cookie, offset, length, first byte)."""
