@@ -572,6 +572,25 @@ static bool parse(Test *t, int argc, char **argv)
     return ok;
 }
 
+static void test_free(Test *t)
+{
+    GArray *arrays[] = { t->entries, t->ops, t->flushes, t->sizes,
+                         t->bitmaps };
+    void *blocks[] = { t->image, t->log, t->model, t->node, t->save,
+                       t->initial, t->log_data, t->disk, t->first };
+
+    for (guint i = 0; i < t->bitmaps->len; i++) {
+        g_free(g_array_index(t->bitmaps, WantedBitmap, i).name);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(arrays); i++) {
+        g_array_unref(arrays[i]);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(blocks); i++) {
+        g_free(blocks[i]);
+    }
+    g_hash_table_unref(t->files);
+}
+
 int main(int argc, char **argv)
 {
     Test t = { .states = 200, .only = -1 };
@@ -608,6 +627,6 @@ int main(int argc, char **argv)
     if (!t.failed) {
         printf("%d states of %u entries\n", t.states, t.entries->len);
     }
-    g_hash_table_unref(t.files);
+    test_free(&t);
     return t.failed ? 1 : 0;
 }
