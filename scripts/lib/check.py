@@ -166,6 +166,13 @@ def iotests(title, args, name=None, env=None):
     counts.add(passed, failed + (1 if code and not failed else 0), skipped)
 
 
+def sanitized(name, env, runs):
+    """The iotests against a sanitizer's build, by format and engine."""
+    for fmt, engine in runs:
+        iotests(f'{name} {engine} {fmt}', [f'-{fmt}'], name,
+                dict(env, BLOCK_LOOP=engine))
+
+
 def tap(title, argv, name='gcc', env=None):
     """A test program that speaks TAP."""
     if not build(name):
@@ -236,20 +243,25 @@ def fuzz(seconds):
             fuzz_end(*each)
 
 
-def valgrind():
-    """The unit tests. Those that say no engine themselves run once more with
-    the one that is not the default."""
-    if not build('gcc'):
+def unit_other(name, title, env=None, how=(), patience=4):
+    """The unit tests that say no engine themselves, with the one that is not
+    the default."""
+    if not build(name):
         return
-    with open('build-gcc/meson-info/intro-tests.json') as f:
-        alone = [test['name'] for test in json.load(f)
+    with open(f'build-{name}/meson-info/intro-tests.json') as f:
+        which = [test['name'] for test in json.load(f)
                  if any(s.endswith('unit') for s in test['suite'])
                  and 'BLOCK_LOOP' not in test['env']]
-    for title, which, env in (
-            ('valgrind', ['--suite', 'unit'], {}),
-            ('valgrind epoll', alone, {'BLOCK_LOOP': 'epoll'})):
-        meson_suites('gcc', title, which, dict(env, MALLOC_PERTURB_='0'),
-                     ['--wrapper', ' '.join(VALGRIND)], patience=20)
+    meson_suites(name, f'{title}, epoll', which,
+                 dict(env or {}, BLOCK_LOOP='epoll'), how, patience)
+
+
+def valgrind():
+    """The unit tests, on both engines."""
+    how = ['--wrapper', ' '.join(VALGRIND)]
+    env = {'MALLOC_PERTURB_': '0'}
+    meson_suites('gcc', 'valgrind', ['--suite', 'unit'], env, how, 20)
+    unit_other('gcc', 'valgrind', env, how, 20)
 
 
 STEPS = {
@@ -266,24 +278,28 @@ STEPS = {
         '--suite', 'unit', '--suite', 'random', '--suite', 'fuzz'],
         SANITIZER_ENV),
     # The loop's twin on epoll is proven here, too.
-    'asan': lambda: [
-        iotests('sanitizers epoll qcow2', ['-qcow2'], 'asan',
-                dict(SANITIZER_ENV, BLOCK_LOOP='epoll')),
-        iotests('sanitizers raw', ['-raw'], 'asan', SANITIZER_ENV)],
+    'asan': lambda: sanitized('asan', SANITIZER_ENV, [
+        ('qcow2', 'epoll'), ('raw', 'io_uring'), ('nbd', 'io_uring')]),
     'fuzz-60': lambda: fuzz(60),
     'guest': lambda: [tap(name, [f'tests/guest/{name}', '--download'])
                       for name in ('guest-backup', 'guest-nbd')],
     # By name only: these take about as long as all of the above.
-    'asan-io_uring': lambda: iotests('sanitizers qcow2', ['-qcow2'], 'asan',
-                                     SANITIZER_ENV),
+    'asan-other': lambda: [
+        unit_other('asan', 'sanitizers', SANITIZER_ENV),
+        sanitized('asan', SANITIZER_ENV, [
+            ('qcow2', 'io_uring'), ('raw', 'epoll'), ('nbd', 'epoll')])],
+    'asan-crash': lambda: meson_suites('asan', 'sanitizers, crash, interop', [
+        '--suite', 'crash', '--suite', 'interop'], SANITIZER_ENV),
     'epoll': lambda: iotests('qcow2 epoll', ['-qcow2'], 'gcc',
                              {'BLOCK_LOOP': 'epoll'}),
-    'tsan-unit': lambda: meson_suites('tsan', 'thread sanitizer', [
-        '--suite', 'unit', '--suite', 'random', '--suite', 'fuzz'], TSAN_ENV),
-    'tsan': lambda: [
-        iotests(f'thread sanitizer {engine}', ['-qcow2'], 'tsan',
-                dict(TSAN_ENV, BLOCK_LOOP=engine))
-        for engine in ('io_uring', 'epoll')],
+    'tsan-unit': lambda: [
+        meson_suites('tsan', 'thread sanitizer', [
+            '--suite', 'unit', '--suite', 'random', '--suite', 'fuzz'],
+            TSAN_ENV),
+        unit_other('tsan', 'thread sanitizer', TSAN_ENV)],
+    'tsan': lambda: sanitized('tsan', TSAN_ENV, [
+        (fmt, engine) for engine in ('io_uring', 'epoll')
+        for fmt in ('qcow2', 'raw', 'nbd')]),
     'valgrind': valgrind,
     # For the night: hours.
     'fuzz': lambda: fuzz(600),
