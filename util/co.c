@@ -131,7 +131,7 @@ static Co *co_new(void)
     map = mmap(NULL, page + CO_STACK_LEN, PROT_READ | PROT_WRITE,
                MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
     if (map == MAP_FAILED || mprotect(map, page, PROT_NONE) < 0) {
-        g_error("cannot map the stack of a coroutine: %s", g_strerror(errno));
+        error_exit(errno, "Cannot map the stack of a coroutine");
     }
 #ifdef UNDER_ASAN
     __asan_unpoison_memory_region(map + page, CO_STACK_LEN);

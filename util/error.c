@@ -295,3 +295,17 @@ void info_report(const char *fmt, ...)
     error_vreport("info: ", fmt, ap);
     va_end(ap);
 }
+
+void error_exit(int err, const char *fmt, ...)
+{
+    g_autofree char *msg = NULL;
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    msg = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    text = g_strdup_printf("%s: %s", msg, g_strerror(err));
+    error_print("", text, "");
+    _exit(1);
+}

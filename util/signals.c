@@ -41,7 +41,7 @@ static void signals_main(Co *co, void *arg)
         if (ret >= 0) {
             signals_read(s);
         } else if (ret != -ECANCELED) {
-            g_error("signalfd: %s", g_strerror(-ret));
+            error_exit(-ret, "Cannot wait for signals");
         }
     }
     close(s->fd);

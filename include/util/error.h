@@ -75,6 +75,13 @@ void warn_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void warn_report_err(Error *err);
 void info_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
+/*
+ * What a process can't go on without is not to be had, and nobody can be told:
+ * prints "MESSAGE: strerror(@err)" and ends the process with 1, without a look
+ * back, as other threads may be at work. A loss of power is no worse.
+ */
+_Noreturn void error_exit(int err, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Error, error_free)
 
 /*

@@ -154,6 +154,20 @@ static void test_fatal_exits_with_1(void)
     g_test_trap_assert_stderr("qemu-io: outer: inner\n");
 }
 
+static void test_exit_is_no_signal(void)
+{
+    if (g_test_subprocess()) {
+        error_init("qemu-io");
+        printf("printed before\n");
+        error_exit(ENOMEM, "Cannot map %s", "a stack");
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stdout("*printed before\n");
+    g_test_trap_assert_stderr("qemu-io: Cannot map a stack: "
+                              "Cannot allocate memory\n");
+}
+
 static void test_abort_aborts(void)
 {
     if (g_test_subprocess()) {
@@ -177,6 +191,7 @@ int main(int argc, char **argv)
     g_test_add_func("/error/guard", test_guard);
     g_test_add_func("/error/printing", test_printing);
     g_test_add_func("/error/fatal", test_fatal_exits_with_1);
+    g_test_add_func("/error/exit", test_exit_is_no_signal);
     g_test_add_func("/error/abort", test_abort_aborts);
     return g_test_run();
 }
