@@ -7,6 +7,7 @@
 #include "util/osdep.h"
 
 #include "tools/img/img.h"
+#include "tools/tool.h"
 #include "util/program.h"
 #include "util/trace-option.h"
 
@@ -218,7 +219,8 @@ static int qemu_img(Co *co, int argc, char **argv)
     control_lock(co);
     ret = command->fn(co, argc, argv);
     control_unlock(co);
-    return ret;
+    /* With 1 compare says that images differ. */
+    return tool_exit_code(ret, command->fn == img_compare ? 2 : 1);
 }
 
 int main(int argc, char **argv)

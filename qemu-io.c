@@ -13,6 +13,7 @@
 #include <poll.h>
 
 #include "tools/io/io.h"
+#include "tools/tool.h"
 #include "util/program.h"
 #include "util/trace-option.h"
 
@@ -261,7 +262,7 @@ static int qemu_io(Co *co, int argc, char **argv)
         control_unlock(co);
     }
     g_ptr_array_free(a.commands, true);
-    return ret;
+    return tool_exit_code(ret, 1);
 }
 
 int main(int argc, char **argv)

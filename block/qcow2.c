@@ -404,7 +404,7 @@ static void qcow2_close(Co *co, Node *node)
     if (!(node->flags & OPEN_CHECK) &&
         !(is_writable(node) ? end_writing(co, node, true, &err) :
           qcow2_store_bitmaps(co, node, true, false, &err))) {
-        error_report_err(err);
+        error_report_late(err);
     }
     free_state(co, node);
 }

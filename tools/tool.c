@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * Cache modes and their like, objects, and roots of the tools.
+ * Cache modes and their like, objects, roots, and the exit codes of the tools.
  *
  * A cache mode is three independent things: whether the host's page cache is
  * used (direct), whether flushes are carried out (no-flush), and whether each
@@ -9,6 +9,8 @@
  * open; the third is the root's.
  */
 #include "util/osdep.h"
+
+#include <poll.h>
 
 #include "monitor/object.h"
 #include "tools/tool.h"
@@ -131,4 +133,30 @@ Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool alone,
         root->disable_flush = flags & OPEN_NO_FLUSH;
     }
     return root;
+}
+
+/* ---- the end ---- */
+
+static bool tool_has_printed(void)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO };
+
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return true;
+    }
+    if (poll(&out, 1, 0) > 0 && (out.revents & (POLLERR | POLLHUP))) {
+        return true;            /* who read it has gone */
+    }
+    /* Without an errno it was some flush before this one that failed. */
+    error_report("Failed to write to standard output: %s",
+                 strerror(errno ? errno : EIO));
+    return false;
+}
+
+int tool_exit_code(int status, int failed)
+{
+    bool printed = tool_has_printed();
+
+    return status == 0 && (!printed || error_was_late()) ? failed : status;
 }

@@ -39,6 +39,13 @@ Root *tool_root_new(Co *co, Node *node, OpenFlags flags, bool alone,
 Node *tool_open_overlay(Co *co, Node *base, OpenFlags flags, Error **errp);
 
 /*
+ * What main() shall return where the work ended with @status: @failed instead of
+ * 0 if something was lost when an image was closed, or if what was printed did
+ * not arrive, which is told. A pipe whose reader has gone is nobody's error.
+ */
+int tool_exit_code(int status, int failed);
+
+/*
  * Members in the order in which QEMU prints them, at every depth; what it
  * does not print comes last. A new reference.
  */

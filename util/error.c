@@ -15,6 +15,8 @@
  */
 #include "util/error.h"
 
+#include <stdatomic.h>
+
 struct Error {
     char *msg;
     GString *hint;          /* NULL if there is none */
@@ -26,6 +28,7 @@ Error *error_fatal;
 
 static const char *error_program;
 static char *error_location;
+static atomic_bool error_late;
 
 void error_init(const char *argv0)
 {
@@ -241,6 +244,17 @@ void error_report_err(Error *err)
 {
     error_print("", err->msg, error_get_hint(err));
     error_free(err);
+}
+
+void error_report_late(Error *err)
+{
+    atomic_store(&error_late, true);
+    error_report_err(err);
+}
+
+bool error_was_late(void)
+{
+    return atomic_load(&error_late);
 }
 
 void error_reportf_err(Error *err, const char *fmt, ...)

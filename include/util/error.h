@@ -70,6 +70,10 @@ void error_init(const char *argv0);
 void error_set_location(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void error_report_err(Error *err);
 void error_reportf_err(Error *err, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* For what goes wrong where no caller can be told, as at a close: prints it, and
+ * from then on error_was_late(), which the exit code of a tool obeys. Any thread. */
+void error_report_late(Error *err);
+bool error_was_late(void);
 void error_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void warn_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void warn_report_err(Error *err);
