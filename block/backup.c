@@ -289,6 +289,7 @@ static void backup_clean(Co *co, Job *job)
     BackupJob *b = container_of(job, BackupJob, common);
 
     root_free(co, b->root);
+    b->cbw->busy--;
     cbw_drop(co, b->cbw);
 }
 
@@ -534,6 +535,9 @@ Job *backup_job_create(Co *co, const BackupCommon *arg, Node *source,
         return NULL;
     }
     job_block_node(&b->common, target);
+    /* Without a reference: it goes with the job, and not later. */
+    b->cbw->busy++;
+    b->cbw->busy_with = JobType_str(JOB_TYPE_BACKUP);
     job_progress_set_remaining(&b->common, whole_clusters(
         b, copy_bytes_todo(b->copy)));
     return &b->common;
@@ -543,6 +547,7 @@ void backup_job_undo(Co *co, Job *job)
 {
     BackupJob *b = container_of(job, BackupJob, common);
 
+    b->cbw->busy = 0;
     b->bitmap_mode = BITMAP_SYNC_MODE_NEVER;
     settle_bitmap(co, b, false);
     root_free(co, b->root);

@@ -39,6 +39,7 @@ typedef struct CbwState {
     CopyState *copy;
     OnCbwError on_error;
     int64_t timeout_ns;
+    int64_t length;             /* of the snapshot; the disk may be resized */
     int error;                  /* -errno: the snapshot is broken */
     Bitset *access, *done;      /* one bit a cluster of the copy */
     ReqList reading;
@@ -117,7 +118,7 @@ static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
     bool is_read;
     int ret;
 
-    len = MIN(len, node->length - off);
+    len = MIN(len, s->length - off);
     if (s->error || len <= 0) {
         return 0;
     }
@@ -186,6 +187,23 @@ static int cbw_discard(Co *co, Node *node, int64_t off, int64_t len)
     int ret = cbw_do_copy(co, node, off, len);
 
     return ret < 0 ? ret : io_discard(co, node->file, off, len);
+}
+
+/* What is cut off is saved first, in whole clusters: nothing of them is left to
+ * the source. */
+static bool cbw_resize(Co *co, Node *node, int64_t length, bool exact,
+                       PreallocMode prealloc, ReqFlags flags, Error **errp)
+{
+    CbwState *s = node->state;
+    int64_t from = ROUND_DOWN(length, copy_cluster_size(s->copy));
+    int ret = length < node->length
+              ? cbw_do_copy(co, node, from, node->length - from) : 0;
+
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Could not save what is to be cut off");
+        return false;
+    }
+    return io_resize(co, node->file, length, exact, prealloc, flags, errp);
 }
 
 /* ---- the snapshot ---- */
@@ -335,7 +353,7 @@ static int cbw_snapshot_discard(Co *co, Node *node, int64_t off, int64_t len)
     CbwState *s = node->state;
     int64_t cluster = copy_cluster_size(s->copy);
     int64_t first = DIV_ROUND_UP(off, cluster);
-    int64_t last = off + len == node->length
+    int64_t last = off + len == s->length
                    ? bitset_size(s->access) : (off + len) / cluster;
 
     if (last <= first) {
@@ -344,8 +362,14 @@ static int cbw_snapshot_discard(Co *co, Node *node, int64_t off, int64_t len)
     bitset_clear(s->access, first, last - first);
     copy_forget(s->copy, off, len);
     off = first * cluster;
-    return io_discard(co, s->target, off, MIN(last * cluster, node->length) -
-                                          off);
+    return io_discard(co, s->target, off, MIN(last * cluster, s->length) - off);
+}
+
+static int64_t cbw_snapshot_length(const Node *node)
+{
+    const CbwState *s = node->state;
+
+    return s->length;
 }
 
 static int cbw_error(const Node *node)
@@ -359,6 +383,7 @@ static const SnapshotAccessOps cbw_snapshot_ops = {
     .read = cbw_snapshot_read,
     .status = cbw_snapshot_status,
     .discard = cbw_snapshot_discard,
+    .length = cbw_snapshot_length,
     .error = cbw_error,
 };
 
@@ -397,7 +422,7 @@ static bool open_children(Co *co, Node *node, const BlockdevOptionsCbw *o,
     if (!s->target) {
         return false;
     }
-    node->length = node->file->child->length;
+    s->length = node->length = node->file->child->length;
     return true;
 }
 
@@ -528,6 +553,7 @@ const BlockDriver copy_before_write_driver = {
     .write = cbw_write,
     .zero = cbw_zero,
     .discard = cbw_discard,
+    .resize = cbw_resize,
     .child_perms = cbw_child_perms,
     .snapshot_access = &cbw_snapshot_ops,
     .supports_fua = true,

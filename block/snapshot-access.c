@@ -29,7 +29,7 @@ static bool snapshot_access_open(Co *co, Node *node, OpenFlags flags,
                    file->child->name);
         return false;
     }
-    node->length = file->child->length;
+    node->length = below(node)->length(file->child);
     return true;
 }
 

@@ -133,6 +133,8 @@ typedef struct SnapshotAccessOps {
                   Extent *ret);
     /* The range is not wanted any more. */
     int (*discard)(Co *co, Node *node, int64_t off, int64_t len);
+    /* Bytes: of the disk when the snapshot was made. */
+    int64_t (*length)(const Node *node);
     /* 0, or the -errno that broke the snapshot. */
     int (*error)(const Node *node);
 } SnapshotAccessOps;
