@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * Counting references to host clusters, and allocating them.
+ * Counting references to host clusters.
  *
  *     reftable[] --> refcount block --> one count of 1 .. 64 bits a cluster
  *     (memory)       (cached slices)
  *
- * A cluster is free when its count is 0. The search for free ones starts at
- * free_cursor, before which there is none. A missing block means that all it
+ * A cluster is free when its count is 0. A missing block means that all it
  * would cover are free; a new one is put at the first cluster that it covers
  * and counts itself.
  *
@@ -16,8 +15,9 @@
  * memory, and qcow2_refcount_barrier() brings them down in order: blocks,
  * flush, table, flush.
  *
- * All but the barrier is called with `meta`. Freeing in two steps is in
- * qcow2-free.c, moving the table in qcow2-refcount-grow.c.
+ * All but the barrier is called with `meta`. Which free clusters are taken is
+ * decided in qcow2-clusters.c; freeing in two steps is in qcow2-free.c, moving
+ * the table in qcow2-refcount-grow.c.
  */
 #include "block/qcow2.h"
 
@@ -230,6 +230,55 @@ int qcow2_refcount_has(Co *co, Node *node, int64_t end, int64_t enough,
     return 0;
 }
 
+int qcow2_refcount_count_free(Co *co, Node *node, int64_t index, int64_t max,
+                              int64_t *ret)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t i = index;
+
+    while (i < index + max) {
+        int64_t stop = MIN(index + max, slice_end(s, i));
+        Qcow2Table *t;
+        int r = slice_get(co, node, i, &t);
+
+        if (r < 0) {
+            return r;
+        }
+        while (i < stop && (!t || slice_load(s, t, i) == 0)) {
+            i++;
+        }
+        qcow2_cache_put(t);
+        if (i < stop) {
+            break;
+        }
+    }
+    *ret = i - index;
+    return 0;
+}
+
+int qcow2_refcount_find_free(Co *co, Node *node, int64_t index, int64_t *ret)
+{
+    Qcow2State *s = qcow2_state(node);
+
+    for (;;) {
+        int64_t stop = slice_end(s, index);
+        Qcow2Table *t;
+        int r = slice_get(co, node, index, &t);
+
+        if (r < 0) {
+            return r;
+        }
+        while (t && index < stop && slice_load(s, t, index) != 0) {
+            index++;
+        }
+        qcow2_cache_put(t);
+        if (index < stop) {
+            *ret = index;
+            return 0;
+        }
+    }
+}
+
 /* ---- blocks ---- */
 
 static int block_fill_new(Co *co, Node *node, int64_t i, int64_t off,
@@ -430,75 +479,7 @@ int qcow2_refcount_add(Co *co, Node *node, int64_t off, int64_t len,
     return 0;
 }
 
-void qcow2_free_clusters(Co *co, Node *node, int64_t off, int64_t len,
-                         Qcow2DiscardType type)
-{
-    int r;
-
-    qcow2_event(co, node, BLKDBG_CLUSTER_FREE);
-    r = qcow2_refcount_add(co, node, off, len, -1, type);
-    if (r < 0) {
-        error_report("qcow2_free_clusters failed: %s", g_strerror(-r));
-    }
-}
-
-/* ---- allocating ---- */
-
-/* How many clusters from @index on are free, at most @max; all those without
- * a block are. */
-static int count_free(Co *co, Node *node, int64_t index, int64_t max,
-                      int64_t *ret)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t i = index;
-
-    while (i < index + max) {
-        int64_t stop = MIN(index + max, slice_end(s, i));
-        Qcow2Table *t;
-        int r = slice_get(co, node, i, &t);
-
-        if (r < 0) {
-            return r;
-        }
-        while (i < stop && (!t || slice_load(s, t, i) == 0)) {
-            i++;
-        }
-        qcow2_cache_put(t);
-        if (i < stop) {
-            break;
-        }
-    }
-    *ret = i - index;
-    return 0;
-}
-
-/* The first free cluster at or after @index. */
-static int find_free(Co *co, Node *node, int64_t index, int64_t *ret)
-{
-    Qcow2State *s = qcow2_state(node);
-
-    for (;;) {
-        int64_t stop = slice_end(s, index);
-        Qcow2Table *t;
-        int r = slice_get(co, node, index, &t);
-
-        if (r < 0) {
-            return r;
-        }
-        while (t && index < stop && slice_load(s, t, index) != 0) {
-            index++;
-        }
-        qcow2_cache_put(t);
-        if (index < stop) {
-            *ret = index;
-            return 0;
-        }
-    }
-}
-
-/* Takes the free clusters [first, first + n): 1 if blocks were made first, so
- * that the search must begin anew. */
-static int take(Co *co, Node *node, int64_t first, int64_t n)
+int qcow2_refcount_take(Co *co, Node *node, int64_t first, int64_t n)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t end = first + n, done, undone;
@@ -528,164 +509,6 @@ static int take(Co *co, Node *node, int64_t first, int64_t n)
         s->fresh_offset = end << s->cluster_bits;
     }
     return 0;
-}
-
-/* Whether [first, first + n) is so long that the blocks that it lacks, each in
- * the first cluster that it counts, would always part it. */
-static bool lacks_blocks(const Qcow2State *s, int64_t first, int64_t n)
-{
-    int64_t end = ((first + n - 1) >> s->refblock_bits) + 1;
-
-    for (int64_t i = first >> s->refblock_bits;
-         i < end && n >> s->refblock_bits; i++) {
-        if (i >= s->reftable_size ||
-            !(s->reftable[i] & QCOW2_REFT_OFFSET_MASK)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Between @min and @max clusters, as many as lie together; see the callers. */
-static int64_t alloc_run(Co *co, Node *node, int64_t min, int64_t max,
-                         int64_t *got)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t first, n;
-    bool at_cursor = true;
-    int r;
-
-    for (int64_t i = s->free_cursor;; i = first + n) {
-        r = find_free(co, node, i, &first);
-        if (r < 0) {
-            return r;
-        }
-        if (at_cursor) {
-            s->free_cursor = first;
-        }
-        r = count_free(co, node, first, max, &n);
-        if (r < 0) {
-            return r;
-        }
-        if (n < min) {
-            at_cursor = false;
-            continue;
-        }
-        if (first && lacks_blocks(s, first, min)) {
-            *got = min;
-            return qcow2_alloc_long_run(co, node, min);
-        }
-        r = take(co, node, first, n);
-        if (r < 0) {
-            return r;
-        }
-        if (r == 0) {
-            break;
-        }
-        n = 0;
-        first = s->free_cursor;
-        at_cursor = true;
-    }
-    if (first == s->free_cursor) {
-        s->free_cursor = first + n;
-    }
-    *got = n;
-    return first << s->cluster_bits;
-}
-
-int64_t qcow2_alloc_clusters(Co *co, Node *node, int64_t bytes)
-{
-    int64_t n = qcow2_size_to_clusters(qcow2_state(node), bytes), got;
-
-    qcow2_event(co, node, BLKDBG_CLUSTER_ALLOC);
-    return alloc_run(co, node, n, n, &got);
-}
-
-int64_t qcow2_alloc_some(Co *co, Node *node, int64_t n, int64_t *got)
-{
-    qcow2_event(co, node, BLKDBG_CLUSTER_ALLOC);
-    return alloc_run(co, node, 1, n, got);
-}
-
-int64_t qcow2_alloc_clusters_at(Co *co, Node *node, int64_t off, int64_t n)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t first = off >> s->cluster_bits, got;
-    int r;
-
-    g_assert(!qcow2_in_cluster(s, off));
-    do {
-        r = count_free(co, node, first, n, &got);
-        if (r < 0) {
-            return r;
-        }
-        r = got ? take(co, node, first, got) : 0;
-    } while (r > 0);
-    if (r < 0) {
-        return r;
-    }
-    if (got && first == s->free_cursor) {
-        s->free_cursor += got;
-    }
-    return got;
-}
-
-/* Whether the cluster that compressed data were last put in takes @bytes more
- * and one more reference. With *@spill the next one is needed, too. */
-static int bytes_fit(Co *co, Node *node, int64_t bytes, bool *fit,
-                     bool *spill)
-{
-    Qcow2State *s = qcow2_state(node);
-    uint64_t refs = s->refcount_max;
-    int r = 0;
-
-    if (s->free_byte) {
-        r = qcow2_refcount_get(co, node, s->free_byte >> s->cluster_bits,
-                               &refs);
-    }
-    *fit = s->free_byte && refs > 0 && refs < s->refcount_max;
-    *spill = *fit && qcow2_in_cluster(s, s->free_byte) + bytes >
-             s->cluster_size;
-    return r;
-}
-
-int64_t qcow2_alloc_bytes(Co *co, Node *node, int64_t bytes)
-{
-    Qcow2State *s = qcow2_state(node);
-    int64_t off = s->free_byte;
-    bool fit, spill;
-    int64_t r;
-
-    g_assert(bytes > 0 && bytes <= s->cluster_size);
-    qcow2_event(co, node, BLKDBG_CLUSTER_ALLOC_BYTES);
-    r = bytes_fit(co, node, bytes, &fit, &spill);
-    if (r < 0) {
-        return r;
-    }
-    if (spill) {
-        r = qcow2_alloc_clusters_at(co, node, qcow2_cluster_up(s, off), 1);
-        if (r < 0) {
-            return r;
-        }
-        fit = r == 1;
-    }
-    if (!fit) {
-        off = qcow2_alloc_clusters(co, node, bytes);
-        if (off < 0) {
-            return off;
-        }
-    } else {
-        r = qcow2_refcount_add(co, node, off, 1, 1, QCOW2_DISCARD_NEVER);
-        if (r < 0 && spill) {
-            qcow2_free_clusters(co, node, qcow2_cluster_up(s, off), 1,
-                                QCOW2_DISCARD_NEVER);
-        }
-        if (r < 0) {
-            return r;
-        }
-    }
-    s->free_byte = qcow2_in_cluster(s, off + bytes) ? off + bytes : 0;
-    return off;
 }
 
 /* ---- bringing it down ---- */

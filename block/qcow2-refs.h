@@ -52,6 +52,17 @@ void qcow2_refcount_store(void *block, int order, int64_t i, uint64_t v);
  */
 int qcow2_refcount_add(Co *co, Node *node, int64_t off, int64_t len,
                        int64_t delta, Qcow2DiscardType type);
+/* How many clusters from @index on are free, at most @max. */
+int qcow2_refcount_count_free(Co *co, Node *node, int64_t index, int64_t max,
+                              int64_t *ret);
+/* The first free cluster at or after @index. */
+int qcow2_refcount_find_free(Co *co, Node *node, int64_t index, int64_t *ret);
+/* Takes the free clusters [first, first + n): 1 if blocks were made first, so
+ * that the search must begin anew. */
+int qcow2_refcount_take(Co *co, Node *node, int64_t first, int64_t n);
+
+/* ---- qcow2-clusters.c: with `meta` ---- */
+
 /* Contiguous clusters for @bytes, refcount 1; offset or -errno. */
 int64_t qcow2_alloc_clusters(Co *co, Node *node, int64_t bytes);
 /* The first free clusters, at most @n of them: *@got, contiguous. */

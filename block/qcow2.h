@@ -130,7 +130,7 @@ struct Qcow2State {
     bool lazy_refcounts;            /* option or feature bit, when writable */
     bool in_release;                /* freed ranges are being given back */
 
-    /* Freed ranges on their way (qcow2-refcount.c). */
+    /* Freed ranges on their way (qcow2-free.c). */
     GArray *freed;                  /* not durable yet */
     GArray *freed_durable;          /* waiting for requests in flight */
     int64_t freed_bytes;            /* of freed */
