@@ -19,6 +19,7 @@ when the claim is false.  The library is small files, each one idea:
     images   images written by QEMU 10.0
     smallfs  a file system that is full soon
     loopdev  a block device
+    writelog the log of blklogwrites
     pki      certificates and keys for TLS
     writer   a guest that writes all the time, and the proof that a copy is
              one point in time of it
@@ -37,5 +38,6 @@ from .crash import *     # noqa: F401,F403
 from .images import *    # noqa: F401,F403
 from .smallfs import *   # noqa: F401,F403
 from .loopdev import *   # noqa: F401,F403
+from .writelog import *  # noqa: F401,F403
 from .pki import *       # noqa: F401,F403
 from .writer import *    # noqa: F401,F403
