@@ -13,7 +13,7 @@ from . import env
 from .expect import fail
 from .nbd import CMD, FLAG, OPT, REP
 
-__all__ = ['FakeNbd', 'HeldNbd']
+__all__ = ['FakeNbd', 'HeldNbd', 'MemoryNbd']
 
 IHAVEOPT, REPLY = 0x49484156454f5054, 0x3e889045565a9
 
@@ -62,11 +62,16 @@ class FakeNbd(threading.Thread):
                     struct.pack('>HQH', 0, size, FLAG.HAS_FLAGS |
                                 FLAG.SEND_FLUSH | FLAG.SEND_FUA))
 
-    def request(self):
-        """The next one: (kind, cookie, offset, length, first byte)."""
+    def whole_request(self):
+        """The next one: (kind, cookie, offset, length, data)."""
         _, _, kind, cookie, off, n = struct.unpack('>IHHQQI', self.take(28))
-        data = self.take(n) if kind == CMD.WRITE else b''
-        return kind, cookie, off, n, data[:1]
+        return kind, cookie, off, n, \
+            self.take(n) if kind == CMD.WRITE else b''
+
+    def request(self):
+        """The same with the first byte only."""
+        *head, data = self.whole_request()
+        return *head, data[:1]
 
     def answer(self, kind, cookie, n, error=0, data=None):
         self.s.sendall(struct.pack('>IIQ', 0x67446698, error, cookie) +
@@ -124,3 +129,32 @@ class HeldNbd(FakeNbd):
             self.holds = holds
             if not holds:
                 self._answer_held(len(self.held))
+
+
+class MemoryNbd(FakeNbd):
+    """A disk in memory, of any length; flushes end with an error on demand."""
+
+    def __init__(self, place, data, flush_error=0):
+        self.data, self.flush_error = bytearray(data), flush_error
+        super().__init__(place)
+
+    def run(self):
+        while True:
+            self.handshake(len(self.data))
+            try:
+                self._serve()
+            except (EOFError, OSError):
+                pass
+            self.s.close()
+
+    def _serve(self):
+        while True:
+            kind, cookie, off, n, data = self.whole_request()
+            if kind == CMD.DISC:
+                return
+            beyond = off + n > len(self.data)
+            if kind == CMD.WRITE and not beyond:
+                self.data[off:off + n] = data
+            error = 22 if beyond else \
+                self.flush_error if kind == CMD.FLUSH else 0
+            self.answer(kind, cookie, n, error, bytes(self.data[off:off + n]))
