@@ -77,6 +77,10 @@ static void test_change_of_speed(void)
     ratelimit_set_speed(&r, 1);
     ratelimit_account(&r, MiB);
     g_assert_cmpint(ratelimit_delay(&r), >, INT64_C(1000000000000));
+    /* What has been sent is paid for at the new speed. */
+    ratelimit_set_speed(&r, 64 * KiB);
+    g_assert_cmpint(ratelimit_delay(&r), >, INT64_C(15000000000));
+    g_assert_cmpint(ratelimit_delay(&r), <, INT64_C(16000000000));
     ratelimit_set_speed(&r, INT64_MAX);
     pause_ns(1000000);
     g_assert_cmpint(ratelimit_delay(&r), ==, 0);
