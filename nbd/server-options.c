@@ -144,10 +144,9 @@ static bool send_info(Co *co, NbdConn *conn, uint32_t option, uint16_t type,
 }
 
 static bool send_all_info(Co *co, NbdConn *conn, uint32_t option,
-                          NbdExport *exp, bool want_name, bool want_sizes)
+                          NbdExport *exp, const NbdExportFacts *facts,
+                          bool want_name, uint32_t min_block)
 {
-    NbdExportFacts facts = nbd_export_facts(co, exp);
-    uint32_t min_block = want_sizes ? facts.min_block : 1;
     uint8_t sizes[12], info[10];
 
     if (want_name && !send_info(co, conn, option, NBD_INFO_NAME, exp->name,
@@ -159,12 +158,11 @@ static bool send_all_info(Co *co, NbdConn *conn, uint32_t option,
                    strlen(exp->description))) {
         return false;
     }
-    facts.flags |= negotiated_flags(conn);
     stl_be_p(sizes, min_block);
     stl_be_p(sizes + 4, MAX(4096, min_block));
     stl_be_p(sizes + 8, NBD_MAX_PAYLOAD);
-    stq_be_p(info, facts.size);
-    stw_be_p(info + 8, facts.flags);
+    stq_be_p(info, facts->size);
+    stw_be_p(info + 8, facts->flags | negotiated_flags(conn));
     return send_info(co, conn, option, NBD_INFO_BLOCK_SIZE, sizes,
                      sizeof(sizes)) &&
            send_info(co, conn, option, NBD_INFO_EXPORT, info, sizeof(info));
@@ -175,9 +173,10 @@ static OptResult info_or_go(Co *co, NbdConn *conn, uint32_t option,
 {
     g_autofree char *name = nbd_cursor_str(data, NBD_MAX_STRING_SIZE);
     uint16_t n = nbd_cursor_u16(data);
-    bool want_name = false, want_sizes = false, ok;
+    bool want_name = false, want_sizes = false;
+    NbdExportFacts facts;
     NbdExport *exp;
-    OptResult result;
+    OptResult result = OPT_END;
 
     for (int i = 0; i < n && !data->bad; i++) {
         uint16_t type = nbd_cursor_u16(data);
@@ -194,9 +193,17 @@ static OptResult info_or_go(Co *co, NbdConn *conn, uint32_t option,
                          "export '%s' not present", name);
     }
     nbd_export_enter(exp, conn);
-    ok = send_all_info(co, conn, option, exp, want_name,
-                       want_sizes || option == NBD_OPT_INFO);
-    result = ok ? reply_ack(co, conn, option) : OPT_END;
+    facts = nbd_export_facts(co, exp);
+    want_sizes |= facts.min_block == 1;
+    if (send_all_info(co, conn, option, exp, &facts, want_name,
+                      want_sizes || option == NBD_OPT_INFO ? facts.min_block
+                                                           : 1)) {
+        /* Who enters without having asked may do as he likes. */
+        result = want_sizes || option == NBD_OPT_GO
+                 ? reply_ack(co, conn, option)
+                 : reply_err(co, conn, option, NBD_REP_ERR_BLOCK_SIZE_REQD,
+                             "request NBD_INFO_BLOCK_SIZE to use this export");
+    }
     if (result == OPT_GO_ON && option == NBD_OPT_GO) {
         conn->exp = exp;
         return OPT_TRANSMIT;
