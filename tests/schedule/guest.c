@@ -6,6 +6,8 @@
 #include "block/dirty-bitmap.h"
 #include "loop-sim.h"
 
+#define COPY_SECTORS 128        /* that a backup copies together */
+
 typedef struct Range {
     int64_t first, n;           /* sectors */
     /* A bitmap was cleared while it was under way: after all of it was on the
@@ -208,6 +210,45 @@ static void written(Guest *g, const Range *r)
         }
         if (s->recording && s->must_next) {
             memset(s->must_next + r->first, true, r->n);
+        }
+    }
+}
+
+void guest_cleared_in_part(Guest *g, Shadow *s)
+{
+    g_free(s->must);
+    s->must = g_steal_pointer(&s->must_next);
+    for (int64_t i = 0; i < g->sectors; i += COPY_SECTORS) {
+        int64_t n = MIN(COPY_SECTORS, g->sectors - i);
+        bool any = false;
+
+        for (int64_t j = i; j < i + n; j++) {
+            any |= s->may[j];
+        }
+        memset(s->may + i, any, n);
+    }
+    g_clear_pointer(&s->may_next, g_free);
+}
+
+static bool is_busy(const Guest *g, int64_t first, int64_t n);
+
+void guest_check_rest(Co *co, Guest *g, Node *node, const Shadow *s, Root *copy)
+{
+    g_autofree uint8_t *buf = read_all(co, g, copy);
+    DirtyBitmap *bm = bitmap_find(node, s->name);
+    int64_t granule = bitmap_granularity(bm) / SECTOR;
+    const Bitset *bits = bitmap_bits(co, bm, &error_abort);
+    uint32_t want[SECTOR / 4];
+
+    for (int64_t i = 0; i < g->sectors; i++) {
+        if (bitset_test(bits, i / granule) || g->tags[i] == GUEST_UNSURE ||
+            is_busy(g, i, 1)) {
+            continue;
+        }
+        fill(want, g->tags[i], i);
+        if (memcmp(want, buf + i * SECTOR, SECTOR) != 0) {
+            g_error("bitmap %s is clean at sector %" PRId64 ", which the copy "
+                    "lacks", s->name, i);
         }
     }
 }

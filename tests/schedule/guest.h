@@ -75,7 +75,12 @@ void guest_under_way(Guest *g);
 void guest_returned(Guest *g, Shadow *s);
 void guest_cleared(Shadow *s);
 void guest_kept(Shadow *s);
+/* Cleared of what a job has copied before it failed. */
+void guest_cleared_in_part(Guest *g, Shadow *s);
 /* Compares it with the node's bitmap. */
 void guest_check_bitmap(Co *co, Guest *g, Node *node, Shadow *s);
+/* Whether @copy, which nobody writes to, holds what the disk does wherever that
+ * bitmap is clean. */
+void guest_check_rest(Co *co, Guest *g, Node *node, const Shadow *s, Root *copy);
 
 #endif

@@ -35,6 +35,7 @@ typedef struct Running {
     uint32_t *content;          /* the disk before */
     Shadow *shadow;             /* incremental; or the one that was cleared */
     bool clears;                /* the shadow was cleared by its transaction */
+    bool always;                /* it is cleared of what was copied, anyway */
     int first_cut, last_cut;
     bool cancelled;
 } Running;
@@ -47,6 +48,7 @@ typedef struct World {
     Root *snap;                 /* NULL: no fleecing */
     int snap_cut, readers;
     bool pulling;               /* by a job and an overlay */
+    bool gave_up;               /* a part of the snapshot */
     Running jobs[JOBS];
     int names;
 } World;
@@ -152,29 +154,49 @@ static void check_filled(Co *co, World *w, Running *r, bool good)
     guest_check_bitmap(co, w->guest, node("disk"), r->fills);
 }
 
+/* What t0 lacks is dirty in b0, whatever became of the jobs. */
+static void check_lineage(Co *co, World *w, const Shadow *s)
+{
+    Root *root;
+
+    if (!w->lineage) {
+        return;
+    }
+    control_lock(co);
+    root = look(co, "t0");
+    control_unlock(co);
+    guest_check_rest(co, w->guest, node("disk"), s, root);
+    control_lock(co);
+    root_free(co, root);
+    control_unlock(co);
+}
+
 static void settle(Co *co, World *w, Running *r, Job *job)
 {
     bool good = job->ret == 0;
 
     g_assert(good || w->failing || r->cancelled);
     g_string_append_printf(history, "# job %s ended: %d\n", r->id, job->ret);
+    sim_disk_fail(0);
     if (r->fills) {
         check_filled(co, w, r, good);
     } else if (good) {
-        sim_disk_fail(0);
         check_copy(co, w, r);
-        sim_disk_fail(w->failing ? 60 : 0);
     }
     if (r->shadow && r->clears) {
         w->lineage = good;
     } else if (r->shadow && good) {
         guest_cleared(r->shadow);
+    } else if (r->shadow && r->always) {
+        guest_cleared_in_part(w->guest, r->shadow);
     } else if (r->shadow) {
         guest_kept(r->shadow);
     }
     if (r->shadow) {
         guest_check_bitmap(co, w->guest, node("disk"), r->shadow);
+        check_lineage(co, w, r->shadow);
     }
+    sim_disk_fail(w->failing ? 60 : 0);
     qmp(co, "job-dismiss", "{'id': '%s'}", r->id);
     g_clear_pointer(&r->id, g_free);
     g_clear_pointer(&r->content, g_free);
@@ -206,6 +228,8 @@ static const char *tuning(void)
         "", ", 'x-perf': {'max-workers': 1}",
         ", 'x-perf': {'max-workers': 3, 'max-chunk': 65536}",
         ", 'speed': 100000000", ", 'auto-finalize': false",
+        ", 'x-perf': {'cbw-buffer': 0}", ", 'x-perf': {'cbw-buffer': 200000}",
+        ", 'x-perf': {'cbw-buffer': 1048576, 'max-workers': 1}",
     };
 
     return all[sim_random(ARRAY_SIZE(all))];
@@ -237,7 +261,7 @@ static void begin_job(World *w, Running *r, const char *target)
     r->id = g_strdup_printf("j%d", w->names++);
     r->target = target;
     r->fills = r->shadow = NULL;
-    r->clears = r->cancelled = false;
+    r->clears = r->cancelled = r->always = false;
     r->first_cut = guest_cuts(w->guest);
 }
 
@@ -303,10 +327,12 @@ static void do_incremental(Co *co, World *w)
         return;
     }
     begin_job(w, r, "t0");
+    r->always = sim_one_in(2);
     guest_mark(w->guest, s);
     ok = qmp(co, "blockdev-backup", "{'job-id': '%s', 'device': 'disk',"
-             "'target': 't0', 'sync': 'incremental', 'bitmap': 'b0',"
-             "'auto-dismiss': false%s}", r->id, tuning());
+             "'target': 't0', 'sync': 'bitmap', 'bitmap': 'b0',"
+             "'bitmap-mode': '%s', 'auto-dismiss': false%s}", r->id,
+             r->always ? "always" : "on-success", tuning());
     if (ok) {
         guest_returned(w->guest, s);
         r->shadow = s;
@@ -485,7 +511,11 @@ static void do_verb(Co *co, World *w)
         return;
     }
     r->cancelled |= g_str_equal(verb, "job-cancel");
-    qmp(co, verb, "{'id': '%s'}", r->id);
+    if (g_str_equal(verb, "job-cancel") && sim_one_in(2)) {
+        qmp(co, "block-job-cancel", "{'device': '%s'}", r->id);
+    } else {
+        qmp(co, verb, "{'id': '%s'}", r->id);
+    }
 }
 
 static void do_check_bitmaps(Co *co, World *w)
@@ -620,6 +650,11 @@ static void reopen_and_check(Co *co, World *w, int64_t size)
 /* The guest goes on above a filter that keeps what it overwrites. */
 static void add_fleecing(Co *co, World *w)
 {
+    static const char *const buffers[] = {
+        "", ", 'cbw-buffer': 0", ", 'cbw-buffer': 200000",
+        ", 'cbw-buffer': 1048576",
+    };
+
     guest_start(w->guest, 3, 10);
     guest_wait(co, w->guest);
     control_lock(co);
@@ -628,12 +663,16 @@ static void add_fleecing(Co *co, World *w)
     add_target(co, "scratch", guest_sectors(w->guest) * SECTOR);
     g_assert_true(qmp(co, "blockdev-add", "{'driver': 'copy-before-write',"
                       "'node-name': 'cbw', 'file': 'disk', 'target':"
-                      "'scratch'}"));
+                      "'scratch'%s}", buffers[sim_random(
+                          ARRAY_SIZE(buffers))]));
     g_assert_true(qmp(co, "blockdev-add", "{'driver': 'snapshot-access',"
-                      "'node-name': 'snap', 'file': 'cbw'}"));
+                      "'node-name': 'snap', 'file': 'cbw', 'discard':"
+                      "'unmap'}"));
     control_lock(co);
     guest_enter(co, w->guest, node("cbw"));
     w->snap = look(co, "snap");
+    g_assert_true(root_set_perms(co, w->snap, PERM_CONSISTENT_READ |
+                                 PERM_WRITE, PERM_ALL, &error_abort));
     control_unlock(co);
     w->snap_cut = guest_cut(w->guest);
     w->readers = 1 + sim_random(3);
@@ -656,6 +695,16 @@ static void add_overlay(Co *co, World *w)
     w->pulling = true;
 }
 
+/* It has been fetched, whatever it is. */
+static void snap_give_up(Co *co, World *w)
+{
+    int64_t first = sim_random(guest_sectors(w->guest));
+    int64_t n = 1 + sim_random(guest_sectors(w->guest) - first);
+
+    w->gave_up = true;
+    root_discard(co, w->snap, first * SECTOR, n * SECTOR);
+}
+
 static void snap_reader(Co *co, void *opaque)
 {
     World *w = opaque;
@@ -663,7 +712,10 @@ static void snap_reader(Co *co, void *opaque)
     do {
         int ret = guest_look(co, w->guest, w->snap, w->snap_cut);
 
-        g_assert(ret == 0 || w->failing);
+        g_assert(ret == 0 || w->failing || (w->gave_up && ret == -EACCES));
+        if (!w->pulling && sim_one_in(20)) {
+            snap_give_up(co, w);
+        }
         if (sim_one_in(2)) {
             sim_pause(co);
         }
@@ -717,7 +769,7 @@ static void work(Co *co, World *w)
 
 static void live(Co *co, World *w)
 {
-    int64_t size = SECTOR * (64 + sim_random(800));
+    int64_t size = SECTOR * (64 + sim_random(sim_one_in(8) ? 6000 : 800));
 
     sim_disk_forget();
     g_string_truncate(history, 0);

@@ -6,7 +6,7 @@
 #include "block/io.h"
 #include "loop-sim.h"
 
-#define DISK_CAPACITY (4 * MiB)
+#define DISK_CAPACITY (16 * MiB)
 
 typedef struct Store {
     uint8_t *data;
