@@ -10,7 +10,7 @@ import tempfile
 
 __all__ = ['IMGFMT', 'PEER', 'TEST_DIR', 'SOCK_DIR', 'SOURCE_ROOT', 'SHARED',
            'QEMU_IMG', 'QEMU_IO', 'QEMU_NBD', 'QSD', 'PEER_IMG', 'KiB', 'MiB',
-           'GiB', 'TiB', 'path', 'sock', 'slow', 'is_watched']
+           'GiB', 'TiB', 'path', 'sock', 'slow', 'shadow', 'is_watched']
 
 KiB, MiB, GiB, TiB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 
@@ -52,6 +52,12 @@ def sock(name):
 def slow():
     """Times longer than usual: sanitizers or valgrind are at work."""
     return float(os.environ.get('IOTEST_SLOW', '1'))
+
+
+def shadow():
+    """Times the memory: the thread sanitizer keeps the history of each word,
+    and as much again of each coroutine."""
+    return 4 if 'TSAN_OPTIONS' in os.environ else 1
 
 
 def is_watched():
