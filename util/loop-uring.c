@@ -279,7 +279,7 @@ static void uring_enable(UringLoop *u)
     if ((u->flags & IORING_SETUP_R_DISABLED) &&
         syscall(__NR_io_uring_register, u->ring.ring_fd,
                 IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0) {
-        g_error("cannot enable io_uring: %s", g_strerror(errno));
+        error_exit(errno, "Cannot enable io_uring");
     }
 }
 
