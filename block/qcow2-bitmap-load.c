@@ -389,7 +389,7 @@ bool qcow2_load_bitmaps(Co *co, Node *node, Error **errp)
     if (!writable) {
         return true;
     }
-    s->bitmaps_unmarked = !qcow2_bitmaps_can_write(node, errp) ||
+    s->bitmaps_unmarked = !qcow2_bitmaps_complete(node, errp) ||
                           !load_mark_in_use(co, node, errp);
     if (!s->bitmaps_unmarked) {
         load_make_writable(node);

@@ -107,7 +107,7 @@ void qcow2_bitmaps_close(Node *node)
     s->bitmaps_loaded = false;
 }
 
-bool qcow2_bitmaps_can_write(Node *node, Error **errp)
+bool qcow2_bitmaps_complete(Node *node, Error **errp)
 {
     const Qcow2Bitmaps *all = qcow2_state(node)->bitmap_state;
 
@@ -534,6 +534,7 @@ static bool bitmap_store(Co *co, Node *node, bool keep_in_use, Error **errp)
 }
 
 const BitmapStoreOps qcow2_bitmap_store_ops = {
+    .complete = qcow2_bitmaps_complete,
     .can_store = bitmap_can_store,
     .remove = bitmap_remove,
     .remove_damaged = bitmap_remove_damaged,

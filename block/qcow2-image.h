@@ -62,9 +62,9 @@ bool qcow2_load_bitmaps(Co *co, Node *node, Error **errp);
 bool qcow2_store_bitmaps(Co *co, Node *node, bool release, bool keep_in_use,
                          Error **errp);
 void qcow2_bitmaps_close(Node *node);
-/* What was found damaged when the image was opened read-only stops it from
- * becoming writable. */
-bool qcow2_bitmaps_can_write(Node *node, Error **errp);
+/* False: some were found damaged when the image was opened read-only, which stops
+ * it from becoming writable. */
+bool qcow2_bitmaps_complete(Node *node, Error **errp);
 /* Whether bitmaps allow the disk to get @length bytes; and makes them. */
 bool qcow2_bitmaps_can_resize(Co *co, Node *node, int64_t length,
                               Error **errp);

@@ -431,7 +431,7 @@ static bool reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
     }
     ro->was_writable = is_writable(node);
     ro->writable = !st->read_only && !node->inactive;
-    if (ro->writable && !qcow2_bitmaps_can_write(node, errp)) {
+    if (ro->writable && !qcow2_bitmaps_complete(node, errp)) {
         return false;
     }
     if (ro->was_writable && !ro->writable) {

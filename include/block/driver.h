@@ -109,6 +109,9 @@ typedef struct SnapshotOps {
 typedef struct BitmapStoreOps {
     /* Whether this image, as it is, can hold any; NULL: always. */
     bool (*supported)(Node *node);
+    /* False, with what is wrong, if some that are stored could not be loaded
+     * because they are damaged; NULL: always true. */
+    bool (*complete)(Node *node, Error **errp);
     /* Whether one more persistent bitmap of this kind can be stored. */
     bool (*can_store)(Co *co, Node *node, const char *name,
                       int64_t granularity, Error **errp);

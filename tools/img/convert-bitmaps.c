@@ -13,14 +13,24 @@
 
 bool convert_check_bitmaps(Node *src, bool skip_broken)
 {
+    const BitmapStoreOps *ops = src->drv->bitmap_store;
+    Error *err = NULL;
+
+    if (skip_broken) {
+        return true;
+    }
     for (DirtyBitmap *bm = bitmap_first(src); bm; bm = bitmap_next(bm)) {
-        if (bm->persistent && bm->state == BITMAP_INCONSISTENT &&
-            !skip_broken) {
+        if (bm->persistent && bm->state == BITMAP_INCONSISTENT) {
             error_report("Cannot copy inconsistent bitmap '%s'", bm->name);
             fprintf(stderr, "Try --skip-broken-bitmaps, or use 'qemu-img "
                     "bitmap --remove' to delete it\n");
             return false;
         }
+    }
+    if (ops->complete && !ops->complete(src, &err)) {
+        error_append_hint(&err, "Try --skip-broken-bitmaps to copy the others\n");
+        error_reportf_err(err, "Cannot copy all bitmaps: ");
+        return false;
     }
     return true;
 }
