@@ -302,7 +302,7 @@ static bool load_all(Co *co, Node *node, bool readonly, bool lenient,
     g_autoptr(GPtrArray) entries = NULL;
     g_autoptr(Error) err = NULL;
 
-    if (!qcow2_bitmap_dir_read(co, node, &entries, &err)) {
+    if (qcow2_bitmap_dir_read(co, node, &entries, &err) < 0) {
         if (!lenient) {
             load_prefer_entry(entries, &err);
         }

@@ -120,9 +120,10 @@ bool qcow2_bitmaps_complete(Node *node, Error **errp)
 
 /* ---- the directory on disk ---- */
 
-/* The directory as it is; *@ret (caller frees) is NULL if there is none. */
-static bool bitmap_dir_read_bytes(Co *co, Node *node, uint8_t **ret,
-                                  Error **errp)
+/* The directory as it is; *@ret (caller frees) is NULL if there is none. As
+ * qcow2_bitmap_dir_read(). */
+static int bitmap_dir_read_bytes(Co *co, Node *node, uint8_t **ret,
+                                 Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     g_autofree uint8_t *buf = NULL;
@@ -130,35 +131,37 @@ static bool bitmap_dir_read_bytes(Co *co, Node *node, uint8_t **ret,
 
     *ret = NULL;
     if (!s->ext.have_bitmaps) {
-        return true;
+        return 0;
     }
     if (s->ext.bitmaps_error) {
         error_propagate(errp, error_copy(s->ext.bitmaps_error));
-        return false;
+        return -EINVAL;
     }
     buf = g_try_malloc(s->ext.bitmap_dir_size);
     r = buf ? io_pread(co, node->file, s->ext.bitmap_dir_offset,
                        s->ext.bitmap_dir_size, buf, 0) : -ENOMEM;
     if (r < 0) {
         error_setg_errno(errp, -r, "Failed to read bitmap directory");
-        return false;
+        return r;
     }
     *ret = g_steal_pointer(&buf);
-    return true;
+    return 0;
 }
 
-bool qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp)
+int qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     g_autofree uint8_t *buf = NULL;
+    int r;
 
     *ret = NULL;
-    if (!bitmap_dir_read_bytes(co, node, &buf, errp)) {
-        return false;
+    r = bitmap_dir_read_bytes(co, node, &buf, errp);
+    if (r < 0 || !buf) {
+        return r;
     }
-    return !buf || qcow2_bitmap_dir_decode(buf, s->ext.bitmap_dir_size,
+    return qcow2_bitmap_dir_decode(buf, s->ext.bitmap_dir_size,
                                    s->ext.nb_bitmaps, s->cluster_size, ret,
-                                   errp);
+                                   errp) ? 0 : -EINVAL;
 }
 
 /* The directory of what is stored; NULL if it would exceed the limits. */
@@ -517,7 +520,7 @@ static bool bitmap_remove_damaged(Co *co, Node *node, const char *name,
                    "-r all' first");
         return false;
     }
-    if (!bitmap_dir_read_bytes(co, node, &buf, errp)) {
+    if (bitmap_dir_read_bytes(co, node, &buf, errp) < 0) {
         return false;
     }
     if (!buf || !qcow2_bitmap_dir_cut(buf, &len, name, &left)) {

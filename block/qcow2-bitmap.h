@@ -49,9 +49,10 @@ void qcow2_bitmap_stored_free(Qcow2StoredBitmap *b);
 /*
  * Reads the directory that the header speaks of; entries as
  * qcow2_bitmap_dir_decode() gives them. *@ret (owned by the caller) is NULL if
- * there is none, and may be set in spite of an error.
+ * there is none, and may be set in spite of an error: -EINVAL if it is not as it
+ * should be, another -errno if it can't be read.
  */
-bool qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp);
+int qcow2_bitmap_dir_read(Co *co, Node *node, GPtrArray **ret, Error **errp);
 
 /*
  * Rewrites the directory with the entries of @stored: in place, which is for

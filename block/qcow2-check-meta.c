@@ -188,24 +188,52 @@ static bool bitmaps_are_there(Qcow2Check *c)
            (s->hdr.autoclear & QCOW2_AUTOCLEAR_BITMAPS);
 }
 
-/* Whether a bitmap is whole, but for its content; with @refer its clusters are
- * counted. Tells nothing itself. */
-static bool bitmap_is_whole(Co *co, Qcow2Check *c, const Qcow2BitmapEntry *e,
-                            bool refer)
+static bool is_in_file(const Qcow2Check *c, int64_t off, int64_t len)
+{
+    return off + len - c->file_len < qcow2_state(c->node)->cluster_size;
+}
+
+/* The directory; false if it is damaged, which *@err says. What can't be read at
+ * the moment is not damaged: *@ret is -errno then, which is told. */
+static bool bitmaps_read(Co *co, Qcow2Check *c, GPtrArray **entries, int *ret,
+                         Error **err)
+{
+    const Qcow2Exts *ext = &qcow2_state(c->node)->ext;
+    int r = qcow2_bitmap_dir_read(co, c->node, entries, err);
+
+    *ret = 0;
+    if (r < 0 && r != -EINVAL &&
+        is_in_file(c, ext->bitmap_dir_offset, ext->bitmap_dir_size)) {
+        fprintf(stderr, "ERROR: %s\n", error_get_pretty(*err));
+        c->res->check_errors++;
+        *ret = r;
+    }
+    return r >= 0;
+}
+
+/* 1 if a bitmap is whole, but for its content, 0 if not, which is not told; with
+ * @refer its clusters are counted. -errno if its table can't be read, which is. */
+static int bitmap_is_whole(Co *co, Qcow2Check *c, const Qcow2BitmapEntry *e,
+                           bool refer)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint64_t *table = NULL;
+    int r;
     bool whole = !e->problem &&
                  ((e->flags & QCOW2_BITMAP_IN_USE) ||
                   e->table_size == qcow2_bitmap_table_size(
                       s->hdr.size, e->granularity_shift, s->cluster_size));
 
     if (e->problem ||
-        (int64_t)e->table_offset + (int64_t)e->table_size * 8 -
-        c->file_len >= s->cluster_size ||
-        qcow2_read_table(co, c->node, e->table_offset, e->table_size,
-                         &table) < 0) {
-        return false;
+        !is_in_file(c, e->table_offset, (int64_t)e->table_size * 8)) {
+        return 0;
+    }
+    r = qcow2_read_table(co, c->node, e->table_offset, e->table_size, &table);
+    if (r < 0) {
+        fprintf(stderr, "ERROR: Could not read the table of bitmap '%s': %s\n",
+                e->name, g_strerror(-r));
+        c->res->check_errors++;
+        return r;
     }
     if (refer) {
         qcow2_check_refer(c, e->table_offset, (int64_t)e->table_size * 8);
@@ -218,7 +246,7 @@ static bool bitmap_is_whole(Co *co, Qcow2Check *c, const Qcow2BitmapEntry *e,
             whole = false;
             break;
         case QCOW2_BITMAP_DATA:
-            whole &= off + s->cluster_size - c->file_len < s->cluster_size;
+            whole &= is_in_file(c, off, s->cluster_size);
             if (refer) {
                 qcow2_check_refer(c, off, s->cluster_size);
             }
@@ -245,11 +273,15 @@ int qcow2_check_bitmaps(Co *co, Qcow2Check *c)
     Qcow2State *s = qcow2_state(c->node);
     g_autoptr(GPtrArray) entries = NULL;
     g_autoptr(Error) err = NULL;
+    int r;
 
     if (!bitmaps_are_there(c)) {
         return 0;
     }
-    if (!qcow2_bitmap_dir_read(co, c->node, &entries, &err)) {
+    if (!bitmaps_read(co, c, &entries, &r, &err)) {
+        if (r < 0) {
+            return r;
+        }
         qcow2_check_tell(c, false, "%s", error_get_pretty(err));
     }
     if (s->ext.bitmaps_error) {
@@ -259,7 +291,11 @@ int qcow2_check_bitmaps(Co *co, Qcow2Check *c)
     for (guint i = 0; entries && i < entries->len; i++) {
         const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
 
-        if (!bitmap_is_whole(co, c, e, true)) {
+        r = bitmap_is_whole(co, c, e, true);
+        if (r < 0) {
+            return r;
+        }
+        if (!r) {
             bitmap_tell(c, false, e);
         }
     }
@@ -300,11 +336,15 @@ int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c)
     g_autoptr(GPtrArray) entries = NULL;
     g_autoptr(Error) err = NULL;
     bool mend = false;
+    int r;
 
     if (!bitmaps_are_there(c)) {
         return 0;
     }
-    if (!qcow2_bitmap_dir_read(co, c->node, &entries, &err)) {
+    if (!bitmaps_read(co, c, &entries, &r, &err)) {
+        if (r < 0) {
+            return r;
+        }
         qcow2_check_tell(c, true, "%s", error_get_pretty(err));
         mend = true;
     }
@@ -314,7 +354,11 @@ int qcow2_check_mend_bitmaps(Co *co, Qcow2Check *c)
     for (guint i = 0; i < entries->len;) {
         const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
 
-        if (bitmap_is_whole(co, c, e, false)) {
+        r = bitmap_is_whole(co, c, e, false);
+        if (r < 0) {
+            return r;
+        }
+        if (r) {
             i++;
         } else {
             bitmap_tell(c, true, e);
