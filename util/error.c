@@ -16,6 +16,7 @@
 #include "util/error.h"
 
 #include <stdatomic.h>
+#include <sysexits.h>
 
 struct Error {
     char *msg;
@@ -321,5 +322,5 @@ void error_exit(int err, const char *fmt, ...)
     va_end(ap);
     text = g_strdup_printf("%s: %s", msg, g_strerror(err));
     error_print("", text, "");
-    _exit(1);
+    _exit(EX_OSERR);
 }
