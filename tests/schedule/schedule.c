@@ -653,6 +653,8 @@ static void add_fleecing(Co *co, World *w)
     static const char *const buffers[] = {
         "", ", 'cbw-buffer': 0", ", 'cbw-buffer': 200000",
         ", 'cbw-buffer': 1048576",
+        ", 'on-cbw-error': 'break-snapshot', 'cbw-buffer': 200000",
+        ", 'cbw-timeout': 1, 'cbw-buffer': 1048576",
     };
 
     guest_start(w->guest, 3, 10);
