@@ -24,6 +24,7 @@
 #define POLL_FIRST_NS 4000
 #define POLL_GROW 2
 #define POLL_PENALTY_MAX 1023
+#define POLL_MAX_NS (INT64_C(3600) * 1000 * 1000 * 1000)
 #define POLL_LOOKS 16           /* for each look at the clock */
 
 static void cpu_pause(void)
@@ -107,6 +108,7 @@ static void loop_poll_set_here(LoopPost *post)
 {
     g_autofree LoopPollSet *s = container_of(post, LoopPollSet, post);
 
+    s->set.max_ns = MIN(s->set.max_ns, POLL_MAX_NS);
     s->loop->poll = (LoopPoll){ .set = s->set };
 }
 

@@ -533,8 +533,18 @@ static void polling_main(Co *co, void *arg)
     g_assert_cmpuint(loop->poll.penalty, ==, 3);
     g_assert_cmpuint(loop->poll.skip, ==, 3);
 
+    /* As long as can be said. */
+    set = (LoopPolling){ INT64_MAX, INT64_MAX, 0 };
+    loop_set_polling(loop, &set);
+    co_yield(co);
+    ping_rounds(co, 40, 0);
+    loop->poll.penalty = loop->poll.skip = 0;
+    ping_rounds(co, 1, 20000);
+    g_assert_cmpint(loop->poll.ns, >, 0);
+    g_assert_cmpuint(loop->poll.penalty, ==, 0);
+
     /* Not at all. */
-    set.max_ns = 0;
+    set = (LoopPolling){ 0 };
     loop_set_polling(loop, &set);
     co_yield(co);
     ping_rounds(co, 40, 0);
