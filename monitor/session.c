@@ -7,9 +7,10 @@
  *                  (a queue)                   (bytes)
  *
  * The reader stops reading while QUEUE_MAX requests wait, the worker stops
- * taking requests while more than OUT_PAUSE bytes wait to be written; so what
- * a client can make us keep is bounded, and one that does not read its answers
- * holds up nobody else. Events can't wait: who does not take them until
+ * taking requests while more than OUT_PAUSE bytes wait to be written, and the
+ * reader, too, when it is twice as much, which only answers out of band can make
+ * it; so what a client can make us keep is bounded, and one that does not read its
+ * answers holds up nobody else. Events can't wait: who does not take them until
  * OUT_MAX bytes have piled up is hung up on.
  *
  * What can't be parsed stands in the queue as an error, so that the answers
@@ -43,6 +44,7 @@ struct Session {
     Dispatch dispatch;
     JsonStream *stream;
     GQueue requests;            /* of Request */
+    unsigned oob;               /* requests out of band under way */
     GByteArray *out;
     bool eof;                   /* the reader has ended */
     bool worked;                /* no more answers will come */
@@ -141,6 +143,7 @@ static void session_writer(Co *co, void *opaque)
         }
         s->writing = false;
         g_byte_array_free(now, true);
+        co_queue_wake_all(&s->reader_wait);
         co_queue_wake_all(&s->worker_wait);
         co_sleep_wake(&finish_sleep);
     }
@@ -218,6 +221,8 @@ static void session_oob(Co *co, void *opaque)
 
     session_answer(co, oob->s, oob->value);
     json_decref(oob->value);
+    oob->s->oob--;
+    co_queue_wake_all(&oob->s->reader_wait);
     session_unref(oob->s);
 }
 
@@ -233,6 +238,7 @@ static void session_take(void *opaque, json_t *value, Error *err)
 
         *oob = (OobRequest){ s, value };
         s->refs++;
+        s->oob++;
         co_spawn(loop_main(), session_oob, oob);
         return;
     }
@@ -240,6 +246,12 @@ static void session_take(void *opaque, json_t *value, Error *err)
     *req = (Request){ value, err };
     g_queue_push_tail(&s->requests, req);
     co_queue_wake_all(&s->worker_wait);
+}
+
+static bool session_is_full(const Session *s)
+{
+    return !s->dead && (s->requests.length >= QUEUE_MAX ||
+                        s->oob >= QUEUE_MAX || s->out->len > 2 * OUT_PAUSE);
 }
 
 static void session_reader(Co *co, void *opaque)
@@ -250,7 +262,7 @@ static void session_reader(Co *co, void *opaque)
 
     while ((n = channel_read(co, s->ch, buf, READ_SIZE)) > 0) {
         json_stream_feed(s->stream, buf, n);
-        while (s->requests.length >= QUEUE_MAX && !s->dead) {
+        while (session_is_full(s)) {
             co_queue_wait(co, &s->reader_wait);
         }
     }
