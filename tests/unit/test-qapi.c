@@ -88,6 +88,20 @@ static void test_scalars(void)
                 "Parameter 'uint64' expects uint64");
     check_error(&qapi_type_Scalars, QAPI_STRICT, SCALARS("1.0", "1", "1"),
                 "Invalid parameter type for 'int8', expected: integer");
+    /* One more than each width can hold. */
+    check_error(&qapi_type_Scalars, QAPI_STRICT, "{'str':'x','number':1,"
+                "'int':0,'int8':0,'int16':32768}",
+                "Parameter 'int16' expects int16_t");
+    check_error(&qapi_type_Scalars, QAPI_STRICT, "{'str':'x','number':1,"
+                "'int':0,'int8':0,'int16':0,'int32':-2147483649}",
+                "Parameter 'int32' expects int32_t");
+    check_error(&qapi_type_Scalars, QAPI_STRICT, "{'str':'x','number':1,"
+                "'int':0,'int8':0,'int16':0,'int32':0,'int64':0,'uint8':256}",
+                "Parameter 'uint8' expects uint8_t");
+    check_error(&qapi_type_Scalars, QAPI_STRICT, "{'str':'x','number':1,"
+                "'int':0,'int8':0,'int16':0,'int32':0,'int64':0,'uint8':0,"
+                "'uint16':0,'uint32':4294967296}",
+                "Parameter 'uint32' expects uint32_t");
 }
 
 static void test_negative_unsigned(void)
@@ -121,6 +135,7 @@ static void test_types(void)
         { "{'enum': 1}",
           "Invalid parameter type for 'enum', expected: string" },
         { "{'enum': 'blue'}", "Parameter 'enum' does not accept value 'blue'" },
+        { "{'enum': 'RED'}", "Parameter 'enum' does not accept value 'RED'" },
         { "{'enum': 'never'}",
           "Parameter 'enum' does not accept value 'never'" },
         { "{'struct': []}",

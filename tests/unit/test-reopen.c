@@ -115,11 +115,12 @@ static void test_all_or_none(Co *co, void *arg)
     Root *root = test_root(co, e, PERM_WRITE, PERM_ALL);
 
     expect_refused(co, "[{'driver':'null-co','node-name':'d',"
-                   "'read-only':true},{'driver':'null-co','node-name':'e',"
+                   "'read-only':true,'detect-zeroes':'on'},{'driver':'null-co','node-name':'e',"
                    "'read-only':true}]",
                    "Block node is read-only");
     g_assert_false(d->read_only || e->read_only);
     g_assert_false(d->options->has_read_only);
+    g_assert_true(d->detect_zeroes == BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF);
     expect_steps(2, 0, 2);
     refuse_prepare = true;
     expect_refused(co, "[{'driver':'null-co','node-name':'d',"
