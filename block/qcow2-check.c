@@ -124,8 +124,7 @@ static int compare_all(Co *co, Qcow2Check *c)
     return 0;
 }
 
-/* The counts become what is on disk. */
-int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c)
+int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c, bool strict)
 {
     Qcow2State *s = qcow2_state(c->node);
     g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
@@ -135,8 +134,11 @@ int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c)
         return -ENOMEM;
     }
     for (int64_t i = 0; i < c->capacity; i = first + len) {
-        /* Zeroes if it can't be read, which has been told. */
-        qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+        int64_t off = qcow2_check_read_refblock(co, c, i, buf, &first, &len);
+
+        if (off < 0 && (strict || qcow2_check_refcount_is_known(c, i))) {
+            return off;
+        }
         len = MIN(len, c->capacity - first);
         for (int64_t k = 0; k < len; k++) {
             qcow2_check_set_count(c, first + k,
@@ -327,7 +329,7 @@ static int check_all(Co *co, Qcow2Check *c)
         return 0;
     }
     if (r >= 0) {
-        r = qcow2_check_load_disk_counts(co, c);
+        r = qcow2_check_load_disk_counts(co, c, false);
     }
     if (r >= 0 && c->fix.fix_errors) {
         /* Flags that say that a count is one wait for the count. */

@@ -97,8 +97,9 @@ bool qcow2_check_refcount_is_known(const Qcow2Check *c, int64_t index);
 int64_t qcow2_check_read_refblock(Co *co, Qcow2Check *c, int64_t index,
                                   uint8_t *buf, int64_t *first, int64_t *len);
 
-/* The counts become the refcounts on disk. */
-int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c);
+/* The counts become the refcounts on disk: 0 where a block is nowhere it could
+ * be, which is an error if @strict. 0 or -errno, if a block can't be read. */
+int qcow2_check_load_disk_counts(Co *co, Qcow2Check *c, bool strict);
 /* The refcount on disk of any cluster, also of one past the file's end, in
  * those counts or read. */
 int qcow2_check_disk_count(Co *co, Qcow2Check *c, int64_t cluster,

@@ -423,7 +423,7 @@ static bool width_change(Co *co, Qcow2Check *c, int order, Error **errp)
     int r = qcow2_check_count_init(co, c);
 
     if (r >= 0) {
-        r = qcow2_check_load_disk_counts(co, c);
+        r = qcow2_check_load_disk_counts(co, c, true);
     }
     if (r < 0) {
         error_setg_errno(errp, -r, "Failed to read the refcounts");
