@@ -311,23 +311,34 @@ CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len)
     return ext.flags & EXTENT_ZERO ? COPY_ZERO : COPY_DATA;
 }
 
+/* A compressed cluster is written whole: what is not alike in it is data. */
+static CopyKind copy_kind_whole(const CopyState *s, CopyKind kind, int64_t off,
+                                int64_t end, int64_t *len)
+{
+    int64_t cluster = copy_cluster_size(s);
+
+    if (*len >= cluster) {
+        *len = ROUND_DOWN(*len, cluster);
+        return kind;
+    }
+    *len = MIN(cluster, end - off);
+    return COPY_DATA;
+}
+
 int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
 {
     int64_t start = off, end = off + len;
 
     while (off < end) {
-        int64_t n = end - off, aligned;
+        int64_t n = end - off;
         CopyKind kind = copy_kind(co, s, off, &n);
         int ret = 0;
 
         if (s->stopped) {
             return -ECANCELED;
         }
-        /* A compressed cluster is written whole. */
-        aligned = ROUND_UP(off + n, copy_cluster_size(s)) - off;
         if (s->opts.compress && n < end - off) {
-            n = MIN(aligned, end - off);
-            kind = aligned == n ? kind : COPY_DATA;
+            kind = copy_kind_whole(s, kind, off, end, &n);
         }
         if (kind == COPY_ZERO) {
             ret = copy_zeroes(co, s, off, n, is_read);
