@@ -26,6 +26,7 @@
 
 #define COPY_DEFAULT_CLUSTER (64 * KiB)
 #define COPY_GUEST_CHUNK MiB
+#define COPY_PIECE (2 * MiB)    /* goes through memory at once; whole clusters */
 #define COPY_SPARE_SIZE (256 * KiB)
 #define COPY_SPARE_ALIGN 4096
 
@@ -343,6 +344,7 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
         if (kind == COPY_ZERO) {
             ret = copy_zeroes(co, s, off, n, is_read);
         } else if (kind == COPY_DATA) {
+            n = MIN(n, COPY_PIECE);
             ret = copy_data(co, s, off, n, is_read);
         }
         if (ret < 0) {
