@@ -230,6 +230,8 @@ static const char *tuning(void)
         ", 'speed': 100000000", ", 'auto-finalize': false",
         ", 'x-perf': {'cbw-buffer': 0}", ", 'x-perf': {'cbw-buffer': 200000}",
         ", 'x-perf': {'cbw-buffer': 1048576, 'max-workers': 1}",
+        ", 'compress': true",
+        ", 'compress': true, 'x-perf': {'cbw-buffer': 200000}",
     };
 
     return all[sim_random(ARRAY_SIZE(all))];
