@@ -35,6 +35,7 @@ typedef struct Running {
     uint32_t *content;          /* the disk before */
     Shadow *shadow;             /* incremental; or the one that was cleared */
     bool clears;                /* the shadow was cleared by its transaction */
+    bool mirrors;               /* the copy is of the job's end */
     bool always;                /* it is cleared of what was copied, anyway */
     int first_cut, last_cut;
     bool cancelled;
@@ -181,6 +182,7 @@ static void settle(Co *co, World *w, Running *r, Job *job)
     if (r->fills) {
         check_filled(co, w, r, good);
     } else if (good) {
+        r->last_cut = r->mirrors ? guest_cuts(w->guest) : r->last_cut;
         check_copy(co, w, r);
     }
     if (r->shadow && r->clears) {
@@ -211,6 +213,9 @@ static void reap(Co *co, World *w)
         Job *job = r->id ? job_find(r->id) : NULL;
 
         g_assert(!r->id || job);
+        if (job && r->mirrors && job->status == JOB_STATUS_READY) {
+            qmp(co, "block-job-cancel", "{'device': '%s'}", r->id);
+        }
         if (job && job->status == JOB_STATUS_PENDING) {
             qmp(co, "job-finalize", "{'id': '%s'}", r->id);
         }
@@ -263,7 +268,7 @@ static void begin_job(World *w, Running *r, const char *target)
     r->id = g_strdup_printf("j%d", w->names++);
     r->target = target;
     r->fills = r->shadow = NULL;
-    r->clears = r->cancelled = r->always = false;
+    r->clears = r->cancelled = r->always = r->mirrors = false;
     r->first_cut = guest_cuts(w->guest);
 }
 
@@ -287,6 +292,24 @@ static void do_full(Co *co, World *w)
     ok = qmp(co, "blockdev-backup", "{'job-id': '%s', 'device': 'disk',"
              "'target': 't1', 'sync': 'full', 'auto-dismiss': false%s}",
              r->id, tuning());
+    started(w, r, ok);
+}
+
+static void do_mirror(Co *co, World *w)
+{
+    Running *r = running_free_slot(w);
+    bool ok;
+
+    if (!r || !is_free(w, "t1")) {
+        return;
+    }
+    begin_job(w, r, "t1");
+    r->mirrors = true;
+    ok = qmp(co, "blockdev-mirror", "{'job-id': '%s', 'device': 'disk',"
+             "'target': 't1', 'sync': 'full', 'copy-mode': '%s',"
+             "'granularity': %d, 'auto-dismiss': false}", r->id,
+             sim_one_in(2) ? "background" : "write-blocking",
+             4096 << sim_random(5));
     started(w, r, ok);
 }
 
@@ -538,7 +561,7 @@ static void do_wait(Co *co, World *w)
 }
 
 static void (*const doings[])(Co *co, World *w) = {
-    do_full, do_first, do_first, do_incremental, do_incremental,
+    do_full, do_mirror, do_first, do_first, do_incremental, do_incremental,
     do_incremental, do_add, do_add, do_remove, do_clear, do_switch, do_merge,
     do_fail, do_populate, do_drain, do_verb, do_verb, do_check_bitmaps, do_wait, do_wait,
 };
