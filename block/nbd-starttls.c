@@ -74,16 +74,26 @@ static bool starttls_ask(Co *co, Channel *ch, uint16_t flags, Error **errp)
 }
 
 /* What a server may say instead of yes. */
-static const struct {
+typedef struct Refusal {
     uint32_t type;
-    const char *words;
-} refusals[] = {
-    { NBD_REP_ERR_POLICY, "Denied by server for" },
-    { NBD_REP_ERR_INVALID, "Invalid parameters for" },
-    { NBD_REP_ERR_PLATFORM, "Server lacks support for" },
-    { NBD_REP_ERR_TLS_REQD, "TLS negotiation required before" },
-    { NBD_REP_ERR_SHUTDOWN, "Server shutting down before" },
-    { NBD_REP_ERR_BLOCK_SIZE_REQD, "Server requires INFO_BLOCK_SIZE for" },
+    const char *name, *words;
+} Refusal;
+
+#define UNKNOWN_WORDS "Unknown error code when asking for"
+
+static const Refusal refusals[] = {
+    { NBD_REP_ERR_UNSUP, "unsupported", NULL },
+    { NBD_REP_ERR_POLICY, "denied by policy", "Denied by server for" },
+    { NBD_REP_ERR_INVALID, "invalid", "Invalid parameters for" },
+    { NBD_REP_ERR_PLATFORM, "platform lacks support",
+      "Server lacks support for" },
+    { NBD_REP_ERR_TLS_REQD, "TLS required",
+      "TLS negotiation required before" },
+    { NBD_REP_ERR_UNKNOWN, "export unknown", UNKNOWN_WORDS },
+    { NBD_REP_ERR_SHUTDOWN, "server shutting down",
+      "Server shutting down before" },
+    { NBD_REP_ERR_BLOCK_SIZE_REQD, "block size required",
+      "Server requires INFO_BLOCK_SIZE for" },
 };
 
 /* It says no, and perhaps why. */
@@ -92,14 +102,18 @@ static void starttls_refused(Co *co, Channel *ch, uint32_t type, uint32_t len,
 {
     ERRP_GUARD();
     g_autofree char *text = NULL;
-    const char *words = "Unknown error code when asking for";
+    Refusal r = { type, "<unknown>", UNKNOWN_WORDS };
 
-    if (type == NBD_REP_ERR_UNSUP) {
-        error_setg(errp, "Server don't support STARTTLS option");
-        return;
+    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+        r = refusals[i].type == type ? refusals[i] : r;
     }
     if (len > TEXT_MAX) {
-        error_setg(errp, "server error %" PRIu32 " message is too long", type);
+        error_setg(errp, "server error %" PRIu32 " (%s) message is too long",
+                   type, r.name);
+        return;
+    }
+    if (!r.words) {
+        error_setg(errp, "Server don't support STARTTLS option");
         return;
     }
     text = g_malloc0(len + 1);
@@ -107,10 +121,7 @@ static void starttls_refused(Co *co, Channel *ch, uint32_t type, uint32_t len,
                               errp)) {
         return;
     }
-    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
-        words = refusals[i].type == type ? refusals[i].words : words;
-    }
-    error_setg(errp, "%s option 5 (starttls)", words);
+    error_setg(errp, "%s option 5 (starttls)", r.words);
     if (len) {
         error_append_hint(errp, "server reported: %s\n", text);
     }
