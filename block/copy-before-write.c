@@ -623,15 +623,7 @@ Node *cbw_append(Co *co, Node *source, Node *target,
 
 void cbw_drop(Co *co, Node *cbw)
 {
-    Loop *home = co_loop(co);
-    Transaction *tran = tran_new();
-    bool ok = graph_replace_node(co, tran, cbw, cbw->file->child,
-                                 &error_abort) &&
-              graph_check_one(tran, cbw, &error_abort);
-
-    tran_finalize(co, tran, ok);
-    co_move(co, home);
-    node_unref(co, cbw);
+    graph_drop_filter(co, cbw, cbw);
 }
 
 CopyState *cbw_copy_state(Node *cbw)

@@ -498,3 +498,31 @@ void graph_unfreeze_chain(Node *top, Node *base)
         node_chain_child(n)->frozen = false;
     }
 }
+
+#define DROP_TRIES 200
+#define DROP_PAUSE_NS (10 * 1000 * 1000)
+
+void graph_drop_filter(Co *co, Node *filter, Node *check)
+{
+    Loop *home = co_loop(co);
+
+    for (int i = 0;; i++) {
+        g_autoptr(Error) err = NULL;
+        Transaction *tran = tran_new();
+        bool ok = graph_replace_node(co, tran, filter, filter->file->child,
+                                     &err) &&
+                  graph_check_one(tran, check, &err);
+
+        tran_finalize(co, tran, ok);
+        co_move(co, home);
+        if (ok) {
+            break;
+        }
+        if (i == DROP_TRIES) {
+            error_exit(0, "Cannot take filter '%s' out of the graph: %s",
+                       filter->name, error_get_pretty(err));
+        }
+        co_sleep(co, DROP_PAUSE_NS);
+    }
+    node_unref(co, filter);
+}

@@ -86,13 +86,5 @@ Node *job_filter_insert(Co *co, const BlockDriver *drv, const char *name,
 
 void job_filter_drop(Co *co, Node *filter)
 {
-    Loop *home = co_loop(co);
-    Transaction *tran = tran_new();
-    Node *below = filter->file->child;
-    bool ok = graph_replace_node(co, tran, filter, below, &error_abort) &&
-              graph_check_one(tran, below, &error_abort);
-
-    tran_finalize(co, tran, ok);
-    co_move(co, home);
-    node_unref(co, filter);
+    graph_drop_filter(co, filter, filter->file->child);
 }

@@ -145,19 +145,6 @@ static void stream_kick(Job *job)
 
 /* ---- the end ---- */
 
-static void stream_drop_filter(Co *co, StreamJob *s)
-{
-    Transaction *tran = tran_new();
-    bool ok = graph_replace_node(co, tran, s->filter, s->filter->file->child,
-                                 &error_abort) &&
-              graph_check_one(tran, s->top, &error_abort);
-
-    tran_finalize(co, tran, ok);
-    co_move(co, loop_main());
-    node_unref(co, s->filter);
-    s->filter = NULL;
-}
-
 static void stream_let_go(Co *co, StreamJob *s)
 {
     root_free(co, s->root);
@@ -168,7 +155,7 @@ static void stream_let_go(Co *co, StreamJob *s)
         s->frozen = false;
     }
     if (s->filter) {
-        stream_drop_filter(co, s);
+        graph_drop_filter(co, g_steal_pointer(&s->filter), s->top);
     }
 }
 

@@ -320,7 +320,8 @@ void error_exit(int err, const char *fmt, ...)
     va_start(ap, fmt);
     msg = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    text = g_strdup_printf("%s: %s", msg, g_strerror(err));
+    text = g_strdup_printf("%s%s%s", msg, err ? ": " : "",
+                           err ? g_strerror(err) : "");
     error_print("", text, "");
     _exit(EX_OSERR);
 }

@@ -64,6 +64,15 @@ bool graph_replace_node(Co *co, Transaction *tran, Node *from, Node *to,
 bool graph_insert_filter(Co *co, Transaction *tran, Node *filter, Node *node,
                          Error **errp);
 
+/*
+ * Takes @filter out for its primary child, checks @check's permissions, and drops
+ * the caller's reference. Nothing in the graph may be in the way of it; what can
+ * be is a file's locks, which another process asks for at that moment, or a
+ * descriptor that is not to be had: it tries again then, and ends the process if
+ * that does not pass. Comes back on the loop where it began; suspends.
+ */
+void graph_drop_filter(Co *co, Node *filter, Node *check);
+
 /* Checks and stages the permissions of all that the named nodes reach, up and
  * down. QEMU's texts ("Conflicts with use by ..."). */
 bool graph_check(Transaction *tran, Node *const *nodes, int n, Error **errp);

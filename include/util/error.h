@@ -81,9 +81,9 @@ void info_report(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 
 /*
  * What a process can't go on without is not to be had, and nobody can be told:
- * prints "MESSAGE: strerror(@err)" and ends the process without a look back, as
- * other threads may be at work. A loss of power is no worse. With 71 (EX_OSERR),
- * as 1 is what compare says of images that differ.
+ * prints "MESSAGE: strerror(@err)", without the latter if that is 0, and ends the
+ * process without a look back, as other threads may be at work. A loss of power is
+ * no worse. With 71 (EX_OSERR), as 1 is what compare says of images that differ.
  */
 _Noreturn void error_exit(int err, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
 
