@@ -17,7 +17,8 @@
  * all hands in epoch e + 2.
  *
  * Discards are passed to the file while the refcount is still 1: nobody can
- * have been given the cluster in the meantime.
+ * have been given the cluster in the meantime, nor a part of it: what is left of
+ * it takes no more compressed data.
  */
 #include "block/qcow2.h"
 
@@ -197,6 +198,9 @@ static void drop_range(Co *co, Node *node, const Freed *f, GArray *last)
         /* Only parts of clusters can be on the list twice in one go. */
         if (r >= 0 && v == 1 && (whole || !list_has(last, off))) {
             append_cluster(last, off, s->cluster_size, f->type);
+            if (off == qcow2_cluster_down(s, s->free_byte)) {
+                s->free_byte = 0;
+            }
             continue;
         }
         if (r >= 0) {

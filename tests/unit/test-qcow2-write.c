@@ -3,7 +3,8 @@
 /*
  * How qcow2 writes to its file: clusters that are allocated together go out in
  * one write; what is copied before and behind the data goes with it; writes
- * into one cluster at the same time allocate it once; others go on meanwhile.
+ * into one cluster at the same time allocate it once; others go on meanwhile;
+ * what is being discarded gets no new data.
  */
 #include "mem-driver.h"
 
@@ -20,18 +21,18 @@ typedef struct Image {
     MemState *mem;
 } Image;
 
-static void image_open(Co *co, Image *im)
+static void image_open_on(Co *co, Image *im, const BlockDriver *drv)
 {
     g_autoptr(json_t) create = json_parse_str(
         "{'driver':'qcow2','size':16777216,'file':'mem'}", &error_abort);
     g_autoptr(json_t) named = json_parse_str(
         "{'driver':'null-co','node-name':'mem'}", &error_abort);
     g_autoptr(json_t) open = json_parse_str(
-        "{'driver':'qcow2','file':'mem'}", &error_abort);
+        "{'driver':'qcow2','file':'mem','discard':'unmap'}", &error_abort);
     g_autoptr(BlockdevCreateOptions) opts =
         BlockdevCreateOptions_from_json(create, QAPI_STRICT, &error_abort);
 
-    im->file = mem_node(&mem_driver, "mem", 32 * MiB, 1);
+    im->file = mem_node(drv, "mem", 32 * MiB, 1);
     im->mem = im->file->state;
     /* Whatever it is called. */
     im->file->options = BlockdevOptions_from_json(named, QAPI_STRICT,
@@ -41,6 +42,11 @@ static void image_open(Co *co, Image *im)
                                                           &error_abort),
                             &error_abort);
     im->root = mem_root(co, im->node, RW);
+}
+
+static void image_open(Co *co, Image *im)
+{
+    image_open_on(co, im, &mem_driver);
 }
 
 static void image_close(Co *co, Image *im)
@@ -154,6 +160,67 @@ static void test_at_once(Co *co, void *arg)
     image_close(co, &im);
 }
 
+/* ---- a discard that takes its time ---- */
+
+static struct SlowDiscard {
+    bool slow, begun, go_on;
+} slow_discard;
+
+/* Waits until it is told to go on. */
+static int discard_slowly(Co *co, Node *node, int64_t off, int64_t len)
+{
+    slow_discard.begun = true;
+    while (slow_discard.slow && !slow_discard.go_on) {
+        co_sleep(co, 100000);
+    }
+    return mem_discard(co, node, off, len);
+}
+
+static int flush_slowly(Co *co, void *arg)
+{
+    return root_flush(co, arg);
+}
+
+/* Compressed data do not go into a host cluster that is being discarded. */
+static void test_compressed_beside_discard(Co *co, void *arg)
+{
+    BlockDriver drv = mem_driver;
+    g_autofree uint8_t *buf = g_malloc(CLUSTER);
+    CoGroup group;
+    Image im;
+
+    drv.discard = discard_slowly;
+    image_open_on(co, &im, &drv);
+    memset(buf, 1, CLUSTER);
+    g_assert_cmpint(root_pwrite(co, im.root, 0, CLUSTER, buf, REQ_COMPRESSED),
+                    ==, 0);
+    /* The file does not end in that cluster. */
+    count_writes(co, &im, 8 * CLUSTER, CLUSTER, 1);
+    g_assert_cmpint(root_flush(co, im.root), ==, 0);
+    g_assert_cmpint(root_discard(co, im.root, 0, CLUSTER), ==, 0);
+
+    /* The flush gives the cluster back, which is discarded before. */
+    slow_discard = (struct SlowDiscard) { .slow = true };
+    co_group_init(&group, co_loop(co), 1);
+    co_group_start(co, &group, flush_slowly, im.root);
+    while (!slow_discard.begun) {
+        co_sleep(co, 100000);
+    }
+    memset(buf, 2, CLUSTER);
+    g_assert_cmpint(root_pwrite(co, im.root, CLUSTER, CLUSTER, buf,
+                                REQ_COMPRESSED), ==, 0);
+    slow_discard.go_on = true;
+    g_assert_cmpint(co_group_wait(co, &group), ==, 0);
+    expect_bytes(co, &im, CLUSTER, CLUSTER, 2);
+    expect_bytes(co, &im, 0, CLUSTER, 0);
+    image_close(co, &im);
+}
+
+static void run_compressed_beside_discard(void)
+{
+    mem_test_run(test_compressed_beside_discard);
+}
+
 static void run_one_write(void)
 {
     mem_test_run(test_one_write);
@@ -170,5 +237,7 @@ int main(int argc, char **argv)
     block_init();
     g_test_add_func("/qcow2-write/one-write", run_one_write);
     g_test_add_func("/qcow2-write/at-once", run_at_once);
+    g_test_add_func("/qcow2-write/compressed-beside-discard",
+                    run_compressed_beside_discard);
     return g_test_run();
 }
