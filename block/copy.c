@@ -312,7 +312,18 @@ CopyKind copy_kind(Co *co, CopyState *s, int64_t off, int64_t *len)
     return ext.flags & EXTENT_ZERO ? COPY_ZERO : COPY_DATA;
 }
 
-/* A compressed cluster is written whole: what is not alike in it is data. */
+/*
+ * Whether a target's cluster gets all of the source's or nothing: a compressed
+ * one is written whole, and what is left out of one becomes zeroes where the
+ * target's backing file is not there yet. A commit's target is the base itself.
+ */
+static bool copy_whole_clusters(const CopyState *s)
+{
+    return s->opts.compress ||
+           (s->opts.skip_unallocated && s->opts.base != s->target->child);
+}
+
+/* What is not alike in a cluster that is written whole is data. */
 static CopyKind copy_kind_whole(const CopyState *s, CopyKind kind, int64_t off,
                                 int64_t end, int64_t *len)
 {
@@ -338,7 +349,7 @@ int copy_region(Co *co, CopyState *s, int64_t off, int64_t len, bool *is_read)
         if (s->stopped) {
             return -ECANCELED;
         }
-        if (s->opts.compress && n < end - off) {
+        if (n < end - off && copy_whole_clusters(s)) {
             kind = copy_kind_whole(s, kind, off, end, &n);
         }
         if (kind == COPY_ZERO) {
