@@ -4,13 +4,14 @@
  * Copying without moving the data through this process: copy_file_range and
  * its like.
  *
- * Both ends are followed down through filters and raw until they reach drivers
- * that can copy between each other. On the way down every node is entered as by
- * a read or a write, so that requests serialise and bitmaps see the write. A
- * source may be of a format: its data are copied piece by piece from where they
- * lie, in its file or in a layer below. Whatever does not fit (alignment, other
- * drivers, compressed data, zeroes, a format as the target) is -ENOTSUP, perhaps
- * after a part has been copied: the caller reads and writes.
+ * Both ends are followed down through raw, and through filters that have no
+ * part in reads or writes, until they reach drivers that can copy between each
+ * other. On the way down every node is entered as by a read or a write, so that
+ * requests serialise and bitmaps see the write. A source may be of a format: its
+ * data are copied piece by piece from where they lie, in its file or in a layer
+ * below. Whatever does not fit (alignment, other drivers, compressed data,
+ * zeroes, a format as the target) is -ENOTSUP, perhaps after a part has been
+ * copied: the caller reads and writes.
  */
 
 #include "block/dirty-bitmap.h"
@@ -24,9 +25,10 @@ typedef struct CopyRange {
 } CopyRange;
 
 /* The next node below on the way of [off, off + len), which starts at
- * *@next_off there; NULL if @node maps in other ways. */
+ * *@next_off there; NULL if @node maps in other ways, or sees to what it hands
+ * on. */
 static Edge *io_copy_range_below(Co *co, Node *node, int64_t off, int64_t len,
-                                 int64_t *next_off)
+                                 bool is_write, int64_t *next_off)
 {
     Extent ext = { 0 };
 
@@ -35,7 +37,8 @@ static Edge *io_copy_range_below(Co *co, Node *node, int64_t off, int64_t len,
     }
     if (node->drv->kind == DRIVER_FILTER) {
         *next_off = off;
-        return node->file;
+        return is_write ? node->drv->write ? NULL : node->file
+                        : node->drv->read ? NULL : node->file;
     }
     if (!node->drv->status ||
         node->drv->status(co, node, false, off, len, &ext) < 0 ||
@@ -72,7 +75,7 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
                                         cr->len, cr->flags & ~REQ_FUA);
         }
     } else {
-        next = io_copy_range_below(co, node, off, cr->len, &next_off);
+        next = io_copy_range_below(co, node, off, cr->len, true, &next_off);
         if (next) {
             ret = io_copy_range_to(co, next, next_off, cr);
         }
@@ -160,7 +163,7 @@ static int io_copy_range_from(Co *co, Edge *edge, int64_t off, Edge *dst,
 
         ret = io_copy_range_to(co, dst, dst_off, &cr);
     } else {
-        next = io_copy_range_below(co, node, off, len, &next_off);
+        next = io_copy_range_below(co, node, off, len, false, &next_off);
         ret = next ? io_copy_range_from(co, next, next_off, dst, dst_off, len,
                                         flags)
                    : io_copy_range_mapped(co, node, off, dst, dst_off, len,
