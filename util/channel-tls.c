@@ -332,10 +332,28 @@ static bool tls_take_name(TlsLayer *t, Error **errp)
     return true;
 }
 
+static void tls_tell_status(unsigned status, const char *hostname,
+                            Error **errp)
+{
+    if (status & GNUTLS_CERT_INSECURE_ALGORITHM) {
+        error_setg(errp, "The certificate uses an insecure algorithm");
+    } else if (status & GNUTLS_CERT_REVOKED) {
+        error_setg(errp, "The certificate has been revoked");
+    } else if (status & GNUTLS_CERT_SIGNER_NOT_FOUND) {
+        error_setg(errp, "The certificate hasn't got a known issuer");
+    } else if ((status & GNUTLS_CERT_UNEXPECTED_OWNER) &&
+               !(status & ~(GNUTLS_CERT_INVALID |
+                            GNUTLS_CERT_UNEXPECTED_OWNER))) {
+        error_setg(errp, "Certificate does not match the hostname %s",
+                   hostname);
+    } else {
+        error_setg(errp, "The certificate is not trusted");
+    }
+}
+
 static bool tls_check_certificate(TlsLayer *t, const char *hostname,
                                   Error **errp)
 {
-    gnutls_datum_t text = { NULL, 0 };
     unsigned status = 0;
     int ret = gnutls_certificate_verify_peers3(t->session, hostname, &status);
 
@@ -348,11 +366,7 @@ static bool tls_check_certificate(TlsLayer *t, const char *hostname,
     if (!status) {
         return tls_take_name(t, errp);
     }
-    gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509,
-                                                 &text, 0);
-    error_setg(errp, "%s", text.data ? (char *)text.data
-                                     : "The certificate is not trusted");
-    gnutls_free(text.data);
+    tls_tell_status(status, hostname, errp);
     return false;
 }
 

@@ -29,7 +29,6 @@
     X(gnutls_certificate_set_x509_key_file2) \
     X(gnutls_certificate_set_x509_system_trust) \
     X(gnutls_certificate_set_x509_trust_file) \
-    X(gnutls_certificate_verification_status_print) \
     X(gnutls_certificate_verify_peers3) X(gnutls_cipher_decrypt) \
     X(gnutls_cipher_deinit) X(gnutls_cipher_init) X(gnutls_credentials_set) \
     X(gnutls_deinit) X(gnutls_dh_params_deinit) \
@@ -94,8 +93,6 @@ bool tls_lib_load(Error **errp);
     tls_lib.gnutls_certificate_set_x509_system_trust
 #define gnutls_certificate_set_x509_trust_file \
     tls_lib.gnutls_certificate_set_x509_trust_file
-#define gnutls_certificate_verification_status_print \
-    tls_lib.gnutls_certificate_verification_status_print
 #define gnutls_certificate_verify_peers3 \
     tls_lib.gnutls_certificate_verify_peers3
 #define gnutls_cipher_decrypt tls_lib.gnutls_cipher_decrypt
