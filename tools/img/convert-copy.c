@@ -17,7 +17,7 @@
  * at a time, in pieces that fit into the processor's cache. So who takes a range
  * while all before it is written copies it by pieces, and sees whether these had
  * to wait. If so, the others read ahead, whole buffers; else they wait for their
- * turn.
+ * turn. Out of order (-W), who copies by pieces is whoever comes when nobody does.
  *
  * To be written in order means, one after the other. Only compressed data are handed
  * over while those before them are still being compressed, since the target keeps
@@ -466,10 +466,17 @@ static int convert_by_pieces(Co *co, ConvertCopy *c, const ConvertRange *r,
     return 0;
 }
 
+/* Whether the range at @off may be copied by pieces. Out of order, what has been
+ * written does not say what comes first. */
+static bool convert_is_free(const ConvertCopy *c, int64_t off)
+{
+    return c->in_order ? c->written == off : !c->by_pieces;
+}
+
 /* False if somebody failed. */
 static bool convert_wait_quick(Co *co, ConvertCopy *c, int64_t off)
 {
-    while (c->quick && c->ret == 0 && c->written != off) {
+    while (c->quick && c->ret == 0 && !convert_is_free(c, off)) {
         co_queue_wait(co, &c->turn);
     }
     return c->ret == 0;
@@ -493,13 +500,15 @@ static int convert_in_short(Co *co, ConvertCopy *c, const ConvertRange *r,
     if (!convert_wait_quick(co, c, r->off)) {
         return c->ret;
     }
-    if (c->written != r->off) {
+    if (!convert_is_free(c, r->off)) {
         return 0;
     }
     if (!convert_wait_turn(co, c, r->off)) {
         return c->ret;
     }
+    c->by_pieces = true;
     ret = convert_by_pieces(co, c, r, buf);
+    c->by_pieces = false;
     return ret < 0 ? ret : 1;
 }
 

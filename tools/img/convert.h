@@ -50,6 +50,7 @@ typedef struct ConvertCopy {
     int writing;                /* ranges between the two */
     CoQueue turn;               /* who waits for one of these */
     bool quick;                 /* data come and go without waiting */
+    bool by_pieces;             /* one copies so */
     int ret;                    /* the first error; it has been reported */
 } ConvertCopy;
 
