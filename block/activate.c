@@ -80,23 +80,29 @@ static bool switch_node(Co *co, Node *node, bool inactive, Error **errp)
 
 /* ---- there ---- */
 
-static bool store(Co *co, Node *node, Error **errp)
+static bool flush(Co *co, Node *node, Error **errp)
 {
-    bool ok = true;
     int ret;
 
     co_move(co, node->loop);
-    if (!node->read_only) {
-        if (node->drv->inactivate) {
-            ok = node->drv->inactivate(co, node, errp);
-        }
-        ret = ok ? io_flush(co, node) : 0;
-        if (ret < 0) {
-            error_setg_errno(errp, -ret, "Failed to inactivate node");
-            ok = false;
-        }
-    }
+    ret = io_flush(co, node);
     co_move(co, loop_main());
+    if (ret < 0) {
+        error_setg_errno(errp, -ret, "Failed to inactivate node");
+    }
+    return ret >= 0;
+}
+
+/* What is stored is to be flushed. A driver that fails goes on as before. */
+static bool store(Co *co, Node *node, Error **errp)
+{
+    bool ok = true;
+
+    if (!node->read_only && node->drv->inactivate) {
+        co_move(co, node->loop);
+        ok = node->drv->inactivate(co, node, errp);
+        co_move(co, loop_main());
+    }
     return ok;
 }
 
@@ -121,7 +127,8 @@ static bool inactivate_down(Co *co, Node *node, Error **errp)
     if (!roots_bear_it(node, errp) || !store(co, node, errp)) {
         return false;
     }
-    if (!switch_node(co, node, true, errp)) {
+    if ((!node->read_only && !flush(co, node, errp)) ||
+        !switch_node(co, node, true, errp)) {
         load(co, node, NULL);
         return false;
     }
@@ -187,7 +194,9 @@ static void take_back(Co *co, const GPtrArray *done)
     for (guint i = done->len; i-- > 0;) {
         Node *node = g_ptr_array_index(done, i);
 
-        store(co, node, NULL);
+        if (store(co, node, NULL) && !node->read_only) {
+            flush(co, node, NULL);
+        }
         switch_node(co, node, true, NULL);
     }
 }

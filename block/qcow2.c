@@ -359,9 +359,9 @@ static bool qcow2_activate(Co *co, Node *node, Error **errp)
 
 /* ---- close ---- */
 
-/* Leaves the image as one that nobody writes: all stored, all clean. */
-static bool end_writing(Co *co, Node *node, bool release_bitmaps,
-                        Error **errp)
+/* Leaves the image as one that nobody writes: all stored, all clean. The bitmaps
+ * stay in memory; if it fails, they may have been stored. */
+static bool end_writing(Co *co, Node *node, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     bool stored;
@@ -370,10 +370,7 @@ static bool end_writing(Co *co, Node *node, bool release_bitmaps,
     if (s->corrupt) {
         return true;
     }
-    stored = qcow2_store_bitmaps(co, node, release_bitmaps, false, errp);
-    if (!stored && !release_bitmaps) {
-        return false;
-    }
+    stored = qcow2_store_bitmaps(co, node, false, false, errp);
     r = qcow2_flush_metadata(co, node);
     if (r >= 0) {
         /* What the flush has given back, and what lazy refcounts put off. */
@@ -392,9 +389,31 @@ static bool end_writing(Co *co, Node *node, bool release_bitmaps,
     return r >= 0 && stored;
 }
 
+/* It is written on after all: the bitmaps record, and say so on disk. */
+static void resume_writing(Co *co, Node *node)
+{
+    Error *err = NULL;
+
+    if (!qcow2_state(node)->corrupt && !qcow2_load_bitmaps(co, node, &err)) {
+        error_reportf_err(err, "%s: Failed to make dirty bitmaps writable: ",
+                          node->name);
+    }
+}
+
+/* After end_writing(), or if there was nothing to end. */
+static bool release_bitmaps(Co *co, Node *node, Error **errp)
+{
+    return (is_writable(node) && qcow2_state(node)->corrupt) ||
+           qcow2_store_bitmaps(co, node, true, false, errp);
+}
+
 static bool qcow2_inactivate(Co *co, Node *node, Error **errp)
 {
-    return end_writing(co, node, true, errp);
+    if (!end_writing(co, node, errp)) {
+        resume_writing(co, node);
+        return false;
+    }
+    return release_bitmaps(co, node, errp);
 }
 
 static void qcow2_close(Co *co, Node *node)
@@ -402,8 +421,8 @@ static void qcow2_close(Co *co, Node *node)
     Error *err = NULL;
 
     if (!(node->flags & OPEN_CHECK) &&
-        !(is_writable(node) ? end_writing(co, node, true, &err) :
-          qcow2_store_bitmaps(co, node, true, false, &err))) {
+        ((is_writable(node) && !end_writing(co, node, &err)) ||
+         !release_bitmaps(co, node, &err))) {
         error_report_late(err);
     }
     free_state(co, node);
@@ -435,7 +454,8 @@ static bool reopen_prepare(Co *co, ReopenState *st, Transaction *tran,
         return false;
     }
     if (ro->was_writable && !ro->writable) {
-        if (!end_writing(co, node, false, errp)) {
+        if (!end_writing(co, node, errp)) {
+            resume_writing(co, node);
             return false;
         }
     } else if (ro->was_writable) {
@@ -498,13 +518,9 @@ static void reopen_abort(Co *co, ReopenState *st)
 {
     Node *node = st->node;
     g_autofree Reopen *ro = st->opaque;
-    Error *err = NULL;
 
-    /* Bitmaps were marked as not in use. */
-    if (ro && ro->was_writable && !ro->writable &&
-        !qcow2_load_bitmaps(co, node, &err)) {
-        error_reportf_err(err, "%s: Failed to make dirty bitmaps writable: ",
-                          node->name);
+    if (ro && ro->was_writable && !ro->writable) {
+        resume_writing(co, node);
     }
 }
 
