@@ -71,16 +71,13 @@ static int cor_wants(Co *co, Node *node, int64_t off, int64_t len, int64_t *n)
 {
     CorState *s = node->state;
     Node *top = node_skip_filters(node->file->child);
-    Node *next = node_backing_chain_next(top);
-    int ret = status_allocated(co, top, off, len, n);
+    int ret;
 
-    if (ret != 0 || !s->bottom) {
-        return ret < 0 ? ret : !ret;
+    if (s->bottom) {
+        return status_comes_up(co, top, s->bottom, off, len, n);
     }
-    if (top == s->bottom || !next) {
-        return 0;
-    }
-    return status_allocated_above(co, next, s->bottom, true, off, *n, n);
+    ret = status_allocated(co, top, off, len, n);
+    return ret < 0 ? ret : !ret;
 }
 
 static int cor_read(Co *co, Node *node, int64_t off, int64_t len,

@@ -291,6 +291,23 @@ int status_allocated_above(Co *co, Node *top, Node *base, bool include_base,
     return !!(ext.flags & EXTENT_ALLOCATED);
 }
 
+int status_comes_up(Co *co, Node *top, Node *bottom, int64_t off, int64_t len,
+                    int64_t *n)
+{
+    int ret = status_allocated(co, top, off, len, n);
+    Node *next = node_backing_chain_next(top);
+    Node *base = bottom ? node_backing_chain_next(bottom) : NULL;
+
+    if (ret != 0 || !next || top == bottom) {
+        return MIN(ret, 0);
+    }
+    if (base && off < base->length) {
+        return status_allocated_above(co, top, bottom, true, off,
+                                      MIN(*n, base->length - off), n);
+    }
+    return status_allocated_above(co, next, bottom, bottom, off, *n, n);
+}
+
 int status_is_zero(Co *co, Node *node, int64_t off, int64_t len)
 {
     while (len > 0) {

@@ -42,19 +42,6 @@ typedef struct StreamJob {
 
 /* ---- running ---- */
 
-/* 1 if the first *@n bytes are to come up, 0 if not, or -errno. */
-static int stream_wants(Co *co, StreamJob *s, int64_t off, int64_t len,
-                        int64_t *n)
-{
-    int ret = status_allocated(co, s->top, off, len, n);
-    Node *next = node_backing_chain_next(s->top);
-
-    if (ret != 0 || !next) {
-        return MIN(ret, 0);
-    }
-    return status_allocated_above(co, next, s->bottom, s->bottom, off, *n, n);
-}
-
 static int stream_chunk(Co *co, StreamJob *s, int64_t off, int64_t *n,
                         bool *copied)
 {
@@ -62,7 +49,8 @@ static int stream_chunk(Co *co, StreamJob *s, int64_t off, int64_t *n,
     int ret;
 
     root_begin(co, s->root);
-    ret = stream_wants(co, s, off, MIN(STREAM_CHUNK, s->top->length - off), n);
+    ret = status_comes_up(co, s->top, s->bottom, off,
+                          MIN(STREAM_CHUNK, s->top->length - off), n);
     *copied = ret > 0;
     if (ret > 0) {
         ret = io_read(co, s->root->edge, off, *n, &none, 0, REQ_PREFETCH);

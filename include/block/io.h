@@ -117,6 +117,11 @@ int status_list(Co *co, Node *top, bool precise, int64_t off, int64_t len,
 int status_allocated(Co *co, Node *node, int64_t off, int64_t len, int64_t *n);
 int status_allocated_above(Co *co, Node *top, Node *base, bool include_base,
                            int64_t off, int64_t len, int64_t *n);
+/* 1 if @top shows of [off, off + *@n) what the layers below it down to @bottom
+ * (inclusive; NULL: all) make of it, 0 if not. Where one of these ends before what
+ * is below @bottom does, its zeroes count. */
+int status_comes_up(Co *co, Node *top, Node *bottom, int64_t off, int64_t len,
+                    int64_t *n);
 /* 1: all of it reads as zeroes; 0: not known to. */
 int status_is_zero(Co *co, Node *node, int64_t off, int64_t len);
 
