@@ -11,6 +11,9 @@
  * what changes in base is covered above. Hence the filter, which needs nothing
  * of what is below it, and guards, which keep everybody else from reading there.
  *
+ * Past the end of a top that is shorter than the overlay and the base, the base
+ * becomes zeroes.
+ *
  * In the end, in one transaction, the overlay's edge goes to base, its header
  * names base, and the bitmaps are carried. Before that everything in base is on
  * disk, so that a crash at any moment leaves a chain that shows the same.
@@ -25,6 +28,9 @@
 #include "block/open.h"
 #include "block/reopen.h"
 #include "block/root.h"
+#include "util/bytes.h"
+
+#define COMMIT_ZERO_CHUNK (64 * MiB)
 
 typedef struct CommitJob {
     Job common;
@@ -38,6 +44,7 @@ typedef struct CommitJob {
     Root *source, *target;
     GPtrArray *guards;              /* of Root */
     CopyState *copy;
+    int64_t tail;                   /* from the top's end on: base has no say */
     bool frozen;                    /* the chain from main down to base */
     bool base_read_only;            /* as it was, to be again */
     CopyRun run;
@@ -71,6 +78,34 @@ static void commit_kick(Job *job)
     copy_job_kick_target(job, c->base);
 }
 
+/* What the overlay shows past the top's end, zeroes, is to stay that. */
+static int commit_clear_tail(Co *co, CommitJob *c)
+{
+    int64_t len = MIN(c->tail, COMMIT_ZERO_CHUNK);
+    int ret;
+
+    root_begin(co, c->target);
+    ret = io_zero(co, c->target->edge, c->base->length - c->tail, len,
+                  REQ_MAY_UNMAP);
+    root_end(c->target);
+    if (ret == 0) {
+        c->tail -= len;
+        job_progress_add(&c->common, len);
+    }
+    return ret;
+}
+
+static int commit_step(Co *co, CommitJob *c, bool *is_read)
+{
+    int ret = copy_run_stretch(co, &c->run, &c->common, is_read);
+
+    if (ret == 0 && c->tail) {
+        *is_read = false;
+        ret = commit_clear_tail(co, c);
+    }
+    return ret < 0 ? ret : c->tail != 0;
+}
+
 static int commit_run(Co *co, Job *job, Error **errp)
 {
     CommitJob *c = container_of(job, CommitJob, common);
@@ -90,7 +125,7 @@ static int commit_run(Co *co, Job *job, Error **errp)
         if (job_is_cancelled(job)) {
             return -ECANCELED;
         }
-        ret = copy_run_stretch(co, &c->run, job, &is_read);
+        ret = commit_step(co, c, &is_read);
         if (ret < 0) {
             int error = copy_run_error(co, job, c->on_error, is_read, ret);
 
@@ -255,6 +290,21 @@ static bool put_roots(Co *co, CommitJob *c, Error **errp)
     return c->source;
 }
 
+/* Where the base ends behind the top, and an overlay goes on there. */
+static int64_t hidden_tail(CommitJob *c)
+{
+    g_autoptr(GPtrArray) overlays = chain_overlays(c->filter);
+
+    for (guint i = 0; i < overlays->len; i++) {
+        const Node *n = g_ptr_array_index(overlays, i);
+
+        if (n->length > c->top->length) {
+            return MAX(c->base->length - c->top->length, 0);
+        }
+    }
+    return 0;
+}
+
 static bool make_copy(Co *co, CommitJob *c, Error **errp)
 {
     CopyOptions opts = { .skip_unallocated = true, .base = c->base };
@@ -289,6 +339,7 @@ static bool commit_set_up(Co *co, CommitJob *c, const ChainJobOptions *opts,
     if (!c->filter) {
         return false;
     }
+    c->tail = hidden_tail(c);
     c->frozen = graph_freeze_chain(c->main, c->base, errp);
     return c->frozen && put_guards(co, c, errp) && put_roots(co, c, errp) &&
            make_copy(co, c, errp);
@@ -323,6 +374,6 @@ Job *commit_job_create(Co *co, const ChainJobOptions *opts, Node *main,
         job_block_node(&c->common, n);
     }
     job_block_node(&c->common, base);
-    job_progress_set_remaining(&c->common, top->length);
+    job_progress_set_remaining(&c->common, top->length + c->tail);
     return &c->common;
 }
