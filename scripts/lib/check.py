@@ -309,6 +309,8 @@ STEPS = {
                                  '2000']),
     'faults': lambda: tap('faults', ['tests/crash/fault-table', '--share',
                                      '1']),
+    'syscalls': lambda: tap('syscalls', ['tests/crash/syscall-table',
+                                         '--share', '1']),
     'memory': lambda: tap('memory', ['tests/crash/memory-table']),
 }
 NAMES = list(STEPS)

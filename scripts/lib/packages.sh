@@ -9,7 +9,7 @@ BUILD_PACKAGES="gcc libc6-dev meson ninja-build pkg-config python3
     libpixman-1-dev libpng-dev"
 TEST_PACKAGES="clang libclang-rt-14-dev qemu-utils qemu-system-common
     qemu-system-x86 libnbd-bin gnutls-bin python3-libnbd nbdkit fio valgrind zstd tar
-    procps util-linux e2fsprogs git"
+    procps util-linux e2fsprogs git strace"
 
 # Installs those of the named packages that are missing.
 need_packages() {
