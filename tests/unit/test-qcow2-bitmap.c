@@ -224,7 +224,8 @@ static void see_flags(Co *co, Run *r, bool in_use)
 {
     g_autoptr(GPtrArray) entries = NULL;
 
-    g_assert_true(qcow2_bitmap_dir_read(co, r->node, &entries, &error_abort));
+    g_assert_cmpint(qcow2_bitmap_dir_read(co, r->node, &entries, &error_abort),
+                    ==, 0);
     for (guint i = 0; entries && i < entries->len; i++) {
         const Qcow2BitmapEntry *e = g_ptr_array_index(entries, i);
 
