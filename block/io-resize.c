@@ -4,9 +4,8 @@
  * Changing the length of a node, and telling those above.
  *
  * While a node grows, the new range is a serialising request: nobody reads it
- * half made. A layer that grows over a longer backing file must not show what
- * the backing file holds there: the new range is zeroed before anybody sees
- * it.
+ * half made. What a longer backing file holds there is hidden by the driver
+ * that has one.
  */
 
 #include "block/dirty-bitmap.h"
@@ -59,38 +58,13 @@ int64_t io_length(Co *co, Node *node)
     return len;
 }
 
-/* What shines through of the backing file in [old_len, node->length). */
-static bool io_resize_hide_backing(Co *co, Node *node, int64_t old_len,
-                                   Error **errp)
-{
-    int64_t end;
-    int ret;
-
-    if (!node->backing) {
-        return true;
-    }
-    end = MIN(node->length, node->backing->child->length);
-    if (end <= old_len) {
-        return true;
-    }
-    ret = io_align_zero(co, node, old_len, end - old_len, 0);
-    if (ret < 0) {
-        error_setg_errno(errp, -ret,
-                         "Failed to zero the new area over the backing file");
-    }
-    return ret == 0;
-}
-
 static bool io_resize_driver(Co *co, Node *node, int64_t length, bool exact,
                              PreallocMode prealloc, ReqFlags flags,
                              Error **errp)
 {
-    int64_t old_len = node->length;
-
     if (node->drv->resize) {
         return node->drv->resize(co, node, length, exact, prealloc, flags,
-                                 errp) &&
-               io_resize_hide_backing(co, node, old_len, errp);
+                                 errp);
     }
     if (node->drv->kind == DRIVER_FILTER) {
         return io_resize(co, node->file, length, exact, prealloc, flags, errp);

@@ -4,7 +4,8 @@
  * Another length of the disk, and preallocation.
  *
  * Growing: a longer L1 table if needed, zeroes where the last cluster may hold
- * what lay behind the old end, space, and at last the length in the header.
+ * what lay behind the old end, space, zeroes over what a longer backing file has
+ * there, and at last the length in the header.
  *
  * Shrinking: everything behind the new end is unmapped, then L2 tables that
  * cover nothing any more; when that is durable and given back, the header and
@@ -150,14 +151,29 @@ static bool shrink(Co *co, Node *node, int64_t old, int64_t length,
 
 /* ---- growing ---- */
 
+#define ZERO_CHUNK (2 * MiB)
+
+/* As data. */
+static int write_zeroes(Co *co, Node *node, int64_t off, int64_t len)
+{
+    g_autofree uint8_t *zeroes = g_try_malloc0(MIN(len, ZERO_CHUNK));
+    IoVec iov;
+    int r = zeroes ? 0 : -ENOMEM;
+
+    for (int64_t n; len > 0 && r >= 0; off += n, len -= n) {
+        n = MIN(len, ZERO_CHUNK);
+        iov_init_buf(&iov, zeroes, n);
+        r = qcow2_write(co, node, off, n, &iov, 0, 0);
+    }
+    return r;
+}
+
 /* Bytes of the last cluster behind the old end read as zeroes. */
 static int zero_tail(Co *co, Node *node, int64_t old, int64_t length)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t end = MIN(qcow2_cluster_up(s, old), length);
-    g_autofree uint8_t *zeroes = NULL;
     Qcow2Map m;
-    IoVec iov;
     int r;
 
     while (old < end) {
@@ -166,13 +182,7 @@ static int zero_tail(Co *co, Node *node, int64_t old, int64_t length)
             return r;
         }
         if (m.type == QCOW2_MAP_NORMAL || m.type == QCOW2_MAP_COMPRESSED) {
-            g_free(zeroes);
-            zeroes = g_try_malloc0(m.len);
-            if (!zeroes) {
-                return -ENOMEM;
-            }
-            iov_init_buf(&iov, zeroes, m.len);
-            r = qcow2_write(co, node, old, m.len, &iov, 0, 0);
+            r = write_zeroes(co, node, old, m.len);
             if (r < 0) {
                 return r;
             }
@@ -182,7 +192,31 @@ static int zero_tail(Co *co, Node *node, int64_t old, int64_t length)
     return 0;
 }
 
-/* What a failed preallocation has mapped behind the end @old goes again, and
+/* What the backing file has in [old, length) shall not be seen. */
+static int hide_backing(Co *co, Node *node, int64_t old, int64_t length)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t end = node->backing ? MIN(length, node->backing->child->length)
+                                : 0;
+    int64_t start = MIN(ROUND_UP(old, s->sub_size), end);
+    Qcow2Map m;
+    int r = 0;
+
+    if (old < start) {
+        r = qcow2_map(co, node, old, start - old, &m);
+        if (r >= 0 && (m.type == QCOW2_MAP_UNALLOCATED ||
+                       m.type == QCOW2_MAP_UNALLOCATED_HOST)) {
+            r = write_zeroes(co, node, old, start - old);
+        }
+    }
+    if (r < 0 || start >= end) {
+        return r;
+    }
+    return s->hdr.version < 3 ? write_zeroes(co, node, start, end - start) :
+           qcow2_zero(co, node, start, ROUND_UP(end, s->sub_size) - start, 0);
+}
+
+/* What a failed growth has mapped behind the end @old goes again, and
  * so does the space, down to @data_len bytes of an external data file. */
 static void grow_undo(Co *co, Node *node, int64_t old, int64_t length,
                       int64_t data_len)
@@ -226,7 +260,13 @@ static bool grow(Co *co, Node *node, int64_t old, int64_t length,
         grow_undo(co, node, old, length, data_len);
         return false;
     }
-    return true;
+    r = hide_backing(co, node, old, length);
+    if (r < 0) {
+        error_setg_errno(errp, -r,
+                         "Failed to zero the new area over the backing file");
+        grow_undo(co, node, old, length, data_len);
+    }
+    return r >= 0;
 }
 
 /* ---- the verb ---- */
