@@ -136,6 +136,8 @@ void nbd_server_add_client(NbdServer *server, int fd)
 
 /* ---- listeners ---- */
 
+#define ACCEPT_PAUSE_NS (100 * 1000 * 1000)
+
 typedef struct Listener {
     NbdServer *server;
     guint index;
@@ -172,12 +174,10 @@ static void accept_run(Co *co, void *opaque)
             nbd_server_add_client(server, fd);
         } else if (fd >= 0) {
             close(fd);
-        } else if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM ||
-                   fd == -ENOBUFS) {
-            /* Out of something: others may give it back meanwhile. */
-            co_sleep(co, 100 * 1000 * 1000);
-        } else if (fd != -ECONNABORTED && fd != -EINTR && fd != -EAGAIN) {
-            break;
+        } else if (fd != -ECANCELED) {
+            /* Out of something that others may give back meanwhile, or a network
+             * that has a bad day: no reason to hear nobody any more. */
+            co_sleep(co, ACCEPT_PAUSE_NS);
         }
     }
     g_ptr_array_remove_fast(server->accepting, co);
