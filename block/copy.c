@@ -457,6 +457,15 @@ void copy_active_begin(Co *co, CopyState *s, CopyActive *a, int64_t off,
     reqlist_add(&s->active, &a->req, start, n);
 }
 
+int copy_active_copy(Co *co, CopyState *s, CopyActive *a)
+{
+    bool is_read;
+
+    a->off = a->req.off;
+    a->len = MIN(a->req.off + a->req.len, s->len) - a->off;
+    return copy_region(co, s, a->off, a->len, &is_read);
+}
+
 int64_t copy_active_end(CopyState *s, CopyActive *a, bool done)
 {
     int64_t before = copy_bytes_todo(s);

@@ -11,6 +11,7 @@
 #include "block/chain.h"
 #include "block/dirty-bitmap.h"
 #include "block/graph.h"
+#include "block/info.h"
 #include "block/job-filter.h"
 #include "block/reopen.h"
 #include "block/root.h"
@@ -59,17 +60,35 @@ static bool mirror_put_guards(Co *co, MirrorJob *m, Error **errp)
         co, m->target, 0, PERM_ALL, errp));
 }
 
+/* Of a target that gets its backing file later and is no copy of all; else 0. */
+static int64_t mirror_whole_cluster(Co *co, const MirrorJob *m)
+{
+    Node *target = node_skip_filters(m->target);
+    BlockDriverInfo info = { 0 };
+
+    if (m->commit || m->sync == MIRROR_SYNC_MODE_FULL || target->backing ||
+        !target->drv->supports_backing ||
+        info_driver(co, target, &info) < 0) {
+        return 0;
+    }
+    return info.cluster_size;
+}
+
 static bool mirror_make_copy(Co *co, MirrorJob *m, const MirrorOptions *opts,
                              Error **errp)
 {
     MirrorTop *top = mirror_top(m->filter);
     int64_t buf = opts->buf_size ? opts->buf_size : MIRROR_BUF_SIZE;
     CopyOptions copy = { .no_unmap = opts->no_unmap };
+    int64_t whole;
 
     co_move(co, m->filter->loop);
+    whole = mirror_whole_cluster(co, m);
+    top->whole = whole;
     top->target = node_child(m->filter, "target");
     copy.cluster_size = opts->granularity ? opts->granularity
                         : bitmap_default_granularity(co, m->target);
+    copy.cluster_size = MAX(copy.cluster_size, whole);
     if (m->commit) {
         copy.skip_unallocated = true;
         copy.base = m->target;

@@ -15,6 +15,10 @@
  * was made later). They are noted as in the background; a write to both sides
  * that meets one of them leaves its range to the job.
  *
+ * Where the target is over its backing file only in the end, no cluster of it is
+ * written in part: the job's bits stand for whole ones, and a guest's small write
+ * has all of a cluster copied that the target does not hold.
+ *
  * The guest's flushes don't wait for the target: it counts only when the job
  * ends, and is flushed then.
  */
@@ -71,12 +75,34 @@ static int top_do(Co *co, Edge *edge, const TopWrite *w)
     }
 }
 
+/* Whether the target has all of the range in its own layer. */
+static bool target_holds(Co *co, MirrorTop *t, int64_t off, int64_t len)
+{
+    int64_t n;
+
+    return status_allocated(co, t->target->child, off, len, &n) > 0 && n == len;
+}
+
+/* A part of a cluster that the target does not have yet would leave zeroes around
+ * it, which hide the backing file that is to come. */
+static bool top_needs_whole(Co *co, MirrorTop *t, const CopyActive *a)
+{
+    int64_t off = a->req.off;
+    int64_t end = MIN(off + a->req.len, t->target->child->length);
+
+    return t->whole && (off < a->off || end > a->off + a->len) &&
+           !target_holds(co, t, off, end - off);
+}
+
 /* A discard need not leave the same on both sides; zeroes do, where the source
  * reads as such. The job finds out. */
-static int top_follow(Co *co, MirrorTop *t, TopWrite w)
+static int top_follow(Co *co, MirrorTop *t, TopWrite w, CopyActive *a)
 {
     if (w.kind == TOP_DISCARD) {
         return -ENOTSUP;
+    }
+    if (top_needs_whole(co, t, a)) {
+        return copy_active_copy(co, t->copy, a);
     }
     w.flags &= ~REQ_FUA;
     return top_do(co, t->target, &w);
@@ -92,7 +118,7 @@ static int top_write_both(Co *co, Node *node, const TopWrite *w)
     copy_active_begin(co, t->copy, &a, w->off, w->len);
     ret = top_do(co, node->file, w);
     if (ret == 0) {
-        followed = top_follow(co, t, *w);
+        followed = top_follow(co, t, *w, &a);
     }
     spared = copy_active_end(t->copy, &a, followed == 0);
     if (t->hold) {

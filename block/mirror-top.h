@@ -13,6 +13,7 @@ typedef struct MirrorTop {
     Edge *target;
     CopyState *copy;        /* NULL: the job is not (any more) interested */
     bool active;            /* writes go to both sides at once */
+    bool whole;             /* the target's backing file comes later */
     bool idle;              /* the job sleeps until there is something to do */
     bool hold;              /* the job's length stays as it is for the moment */
     int64_t held;           /* bytes by which it has grown meanwhile */

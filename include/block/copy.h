@@ -128,5 +128,8 @@ typedef struct CopyActive {
 void copy_active_begin(Co *co, CopyState *s, CopyActive *a, int64_t off,
                        int64_t len);
 int64_t copy_active_end(CopyState *s, CopyActive *a, bool done);
+/* Who has written it to the source has all clusters that it touches copied, instead
+ * of writing to the target. */
+int copy_active_copy(Co *co, CopyState *s, CopyActive *a);
 
 #endif
