@@ -3,7 +3,8 @@
 /*
  * Another length of the disk, and preallocation.
  *
- * Growing: a longer L1 table if needed, zeroes where the last cluster may hold
+ * Growing: a longer L1 table if needed, nothing mapped behind the old end (where a
+ * virtual machine may have saved its state), zeroes where the last cluster may hold
  * what lay behind the old end, space, zeroes over what a longer backing file has
  * there, and at last the length in the header.
  *
@@ -239,7 +240,8 @@ static bool grow(Co *co, Node *node, int64_t old, int64_t length,
                  PreallocMode prealloc, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
-    int64_t data_len = s->data->child->length, start;
+    int64_t data_len = s->data->child->length;
+    int64_t start = qcow2_cluster_up(s, old);
     int r;
 
     co_mutex_lock(co, &s->meta);
@@ -249,12 +251,17 @@ static bool grow(Co *co, Node *node, int64_t old, int64_t length,
         error_setg_errno(errp, -r, "Failed to grow the L1 table");
         return false;
     }
-    r = zero_tail(co, node, old, length);
+    if (start < length) {
+        r = qcow2_discard_range(co, node, start, length - start,
+                                QCOW2_DISCARD_OTHER, true);
+    }
+    if (r >= 0) {
+        r = zero_tail(co, node, old, length);
+    }
     if (r < 0) {
         error_setg_errno(errp, -r, "Failed to zero out the new area");
         return false;
     }
-    start = qcow2_cluster_up(s, old);
     if (start < length &&
         !qcow2_preallocate(co, node, start, length - start, prealloc, errp)) {
         grow_undo(co, node, old, length, data_len);
