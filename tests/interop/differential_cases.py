@@ -338,6 +338,9 @@ CASES = [
     case('resize', *MAKE, *each(
         'resize top.qcow2 3M', 'resize top.qcow2 +1M', 'resize top.qcow2 -1M',
         'resize --shrink top.qcow2 -1M', 'resize -q top.qcow2 4M',
+        *(f'resize --shrink top.qcow2 {size}' for size in (
+            '9E', '+9E', '8E', '+8E', '-8E', '-4M', '-5M', '0', '+0')),
+        'info top.qcow2',
         'resize --preallocation=metadata top.qcow2 5M',
         'resize top.qcow2 5242880', 'info top.qcow2',
         'map --output=json top.qcow2', 'resize -f raw base.raw 3M',
