@@ -9,6 +9,7 @@
 #include "util/loop.h"
 #include "util/program.h"
 
+#include <fcntl.h>
 #include <signal.h>
 
 typedef struct Program {
@@ -26,12 +27,27 @@ static void program_co(Co *co, void *opaque)
     loop_stop(loop_main());
 }
 
+/* Where a program is started without them, an image must not be opened in the
+ * place of its output, which would go into it. */
+static void program_fill_standard_fds(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 int program_run(int argc, char **argv, ProgramFn *fn)
 {
     Program p = { .fn = fn, .argc = argc, .argv = argv };
     Error *err = NULL;
 
     error_init(argv[0]);
+    program_fill_standard_fds();
     signal(SIGPIPE, SIG_IGN);
     if (!loop_init_main(&err)) {
         error_report_err(err);
