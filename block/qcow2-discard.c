@@ -185,7 +185,8 @@ int qcow2_discard(Co *co, Node *node, int64_t off, int64_t len)
     unsigned epoch;
     int r;
 
-    if ((s->hdr.version < 3 && node->backing) || qcow2_in_cluster(s, off) ||
+    if ((s->hdr.version < 3 && qcow2_over_backing(node)) ||
+        qcow2_in_cluster(s, off) ||
         (qcow2_in_cluster(s, len) && !to_end)) {
         return -ENOTSUP;
     }

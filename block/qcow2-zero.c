@@ -220,7 +220,7 @@ int qcow2_zero(Co *co, Node *node, int64_t off, int64_t len, ReqFlags flags)
         r = zero_piece(co, node, off, len, flags);
     } else if (s->hdr.version >= 3) {
         r = zero_range(co, node, off, end - off, flags);
-    } else if (node->backing || qcow2_in_cluster(s, off | end)) {
+    } else if (qcow2_over_backing(node) || qcow2_in_cluster(s, off | end)) {
         r = -ENOTSUP;
     } else {
         r = qcow2_discard_range(co, node, off, end - off,

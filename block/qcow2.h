@@ -173,6 +173,13 @@ static inline Qcow2State *qcow2_state(const Node *node)
     return node->state;
 }
 
+/* Over a backing file, or will be: it was opened without the one that the header
+ * names. What its tables don't have need not be zeroes. */
+static inline bool qcow2_over_backing(const Node *node)
+{
+    return node->backing || node->backing_file;
+}
+
 /* A moment that blkdebug below the image may have a rule for. */
 static inline void qcow2_event(Co *co, Node *node, BlkdebugEvent event)
 {
