@@ -202,11 +202,36 @@ int qcow2_l2_get_mut(Co *co, Node *node, int64_t off, Qcow2Table **ret,
     return qcow2_l2_get(co, node, off, ret, index);
 }
 
-/* The new table at a new place, then the header, then the old one is free. */
-static int l1_move(Co *co, Node *node, uint64_t *table, int64_t entries)
+/* The header leads to *@table (taken over) at @off, and so does what is in
+ * memory. */
+static int l1_switch(Co *co, Node *node, uint64_t **table, int64_t entries,
+                     int64_t off)
 {
     Qcow2State *s = qcow2_state(node);
     uint8_t field[12];
+    int r;
+
+    stl_be_p(field, entries);
+    stq_be_p(field + 4, off);
+    qcow2_event(co, node, BLKDBG_L1_GROW_ACTIVATE_TABLE);
+    co_mutex_lock(co, &s->header_lock);
+    r = io_pwrite_sync(co, node->file, QCOW2_HDR_L1, sizeof(field), field, 0);
+    if (r >= 0) {
+        g_free(s->l1);
+        s->l1 = g_steal_pointer(table);
+        bitset_resize(s->l1_dirty, DIV_ROUND_UP(entries, 64));
+        s->hdr.l1_offset = off;
+        s->hdr.l1_size = entries;
+    }
+    co_mutex_unlock(&s->header_lock);
+    return r;
+}
+
+/* The new table at a new place, then the header, then the old one is free. */
+static int l1_move(Co *co, Node *node, uint64_t **table, int64_t entries)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t old = s->hdr.l1_offset, old_len = (int64_t)s->hdr.l1_size * 8;
     int64_t off;
     int r;
 
@@ -216,7 +241,7 @@ static int l1_move(Co *co, Node *node, uint64_t *table, int64_t entries)
         return off;
     }
     qcow2_event(co, node, BLKDBG_L1_GROW_WRITE_TABLE);
-    r = qcow2_write_table(co, node, QCOW2_OL_NONE, off, entries, table);
+    r = qcow2_write_table(co, node, QCOW2_OL_NONE, off, entries, *table);
     if (r >= 0) {
         r = qcow2_refcount_barrier(co, node);
     }
@@ -224,21 +249,12 @@ static int l1_move(Co *co, Node *node, uint64_t *table, int64_t entries)
         qcow2_free_clusters(co, node, off, entries * 8, QCOW2_DISCARD_OTHER);
         return r;
     }
-    stl_be_p(field, entries);
-    stq_be_p(field + 4, off);
-    qcow2_event(co, node, BLKDBG_L1_GROW_ACTIVATE_TABLE);
-    r = io_pwrite_sync(co, node->file, QCOW2_HDR_L1, sizeof(field), field, 0);
-    if (r < 0) {
-        /* Nobody knows which table the disk has now: neither is given back. */
-        return r;
+    r = l1_switch(co, node, table, entries, off);
+    if (r >= 0 && old) {
+        qcow2_free_clusters(co, node, old, old_len, QCOW2_DISCARD_OTHER);
     }
-    if (s->hdr.l1_offset) {
-        qcow2_free_clusters(co, node, s->hdr.l1_offset,
-                            (int64_t)s->hdr.l1_size * 8, QCOW2_DISCARD_OTHER);
-    }
-    s->hdr.l1_offset = off;
-    s->hdr.l1_size = entries;
-    return 0;
+    /* If it failed, nobody knows which table the disk has: both stay taken. */
+    return r;
 }
 
 int qcow2_l1_grow(Co *co, Node *node, int64_t entries, bool exact)
@@ -270,12 +286,7 @@ int qcow2_l1_grow(Co *co, Node *node, int64_t entries, bool exact)
     if (s->hdr.l1_size) {
         memcpy(table, s->l1, (int64_t)s->hdr.l1_size * 8);
     }
-    r = l1_move(co, node, table, entries);
-    if (r >= 0) {
-        g_free(s->l1);
-        s->l1 = g_steal_pointer(&table);
-        bitset_resize(s->l1_dirty, DIV_ROUND_UP(entries, 64));
-    }
+    r = l1_move(co, node, &table, entries);
     co_mutex_unlock(&s->flush_lock);
     return r;
 }

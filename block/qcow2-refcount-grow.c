@@ -97,13 +97,22 @@ static int write_area(Co *co, Node *node, const NewTable *nt)
 static int write_header(Co *co, Node *node, const NewTable *nt)
 {
     Qcow2State *s = qcow2_state(node);
+    int64_t off = (nt->first + nt->blocks) << s->cluster_bits;
     uint8_t field[12];
+    int r;
 
-    stq_be_p(field, (nt->first + nt->blocks) << s->cluster_bits);
+    stq_be_p(field, off);
     stl_be_p(field + 8, nt->clusters);
     qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_SWITCH_TABLE);
-    return io_pwrite_sync(co, node->file, QCOW2_HDR_REFTABLE, sizeof(field),
-                          field, 0);
+    co_mutex_lock(co, &s->header_lock);
+    r = io_pwrite_sync(co, node->file, QCOW2_HDR_REFTABLE, sizeof(field),
+                       field, 0);
+    if (r >= 0) {
+        s->hdr.reftable_offset = off;
+        s->hdr.reftable_clusters = nt->clusters;
+    }
+    co_mutex_unlock(&s->header_lock);
+    return r;
 }
 
 /* With reftable_lock; nothing of the old table is dirty. */
@@ -133,8 +142,6 @@ static int move_table(Co *co, Node *node, NewTable *nt)
     s->reftable = g_steal_pointer(&nt->table);
     s->reftable_size = nt->entries;
     s->reftable_dirty = bitset_new(DIV_ROUND_UP(nt->entries, 64));
-    s->hdr.reftable_offset = (nt->first + nt->blocks) << s->cluster_bits;
-    s->hdr.reftable_clusters = nt->clusters;
     s->fresh_offset = MAX(s->fresh_offset,
                           (nt->first + nt->blocks + nt->clusters) <<
                           s->cluster_bits);

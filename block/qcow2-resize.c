@@ -324,13 +324,15 @@ bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
     }
     r = qcow2_flush_metadata(co, node);
     if (r >= 0) {
+        co_mutex_lock(co, &s->header_lock);
         r = qcow2_header_put_u64(co, node, QCOW2_HDR_SIZE, length);
+        s->hdr.size = r < 0 ? s->hdr.size : (uint64_t)length;
+        co_mutex_unlock(&s->header_lock);
     }
     if (r < 0) {
         error_setg_errno(errp, -r, "Failed to update the image size");
         return false;
     }
-    s->hdr.size = length;
     node->length = length;
     if (length < old) {
         cut_file(co, node);

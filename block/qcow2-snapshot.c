@@ -459,13 +459,14 @@ static int snapshot_apply_locked(Co *co, Node *node, const Qcow2Snapshot *sn,
         s->untidy = qcow2_snapshot_add_refs(co, node, l1, n, -1) < 0;
         return r;
     }
+    co_mutex_lock(co, &s->header_lock);
     r = apply_announce(co, node, sn->disk_size, n, off);
-    if (r < 0) {
-        return r;
+    if (r >= 0) {
+        memcpy(old, s->l1, (size_t)old_n * sizeof(*old));
+        apply_switch(co, node, g_steal_pointer(&l1), n, off, sn->disk_size);
     }
-    memcpy(old, s->l1, (size_t)old_n * sizeof(*old));
-    apply_switch(co, node, g_steal_pointer(&l1), n, off, sn->disk_size);
-    return apply_drop_old(co, node, old, old_n, old_off);
+    co_mutex_unlock(&s->header_lock);
+    return r < 0 ? r : apply_drop_old(co, node, old, old_n, old_off);
 }
 
 /* The guest sees other data now: whatever was recorded until now, no backup

@@ -103,7 +103,8 @@ struct Qcow2State {
     uint64_t refcount_max;
 
     CoMutex meta;
-    CoMutex header_lock;            /* writing bits or all of the header */
+    CoMutex header_lock;            /* writing fields or all of the header, until
+                                     * hdr is what was written */
 
     /* L1 in host order; hdr.l1_size entries. Dirty ones are written by
      * qcow2_flush_metadata(). */

@@ -4,12 +4,13 @@
  * How qcow2 writes to its file: clusters that are allocated together go out in
  * one write; what is copied before and behind the data goes with it; writes
  * into one cluster at the same time allocate it once; others go on meanwhile;
- * what is being discarded gets no new data.
+ * what is being discarded gets no new data; the header keeps what is new in it.
  */
 #include "mem-driver.h"
 
 #include "block/drivers.h"
 #include "block/open.h"
+#include "block/qcow2.h"
 #include "util/json.h"
 
 #define CLUSTER (64 * KiB)
@@ -21,10 +22,13 @@ typedef struct Image {
     MemState *mem;
 } Image;
 
-static void image_open_on(Co *co, Image *im, const BlockDriver *drv)
+/* @members: more of blockdev-create's options, each after a comma. */
+static void image_open_on(Co *co, Image *im, const BlockDriver *drv,
+                          const char *members)
 {
-    g_autoptr(json_t) create = json_parse_str(
-        "{'driver':'qcow2','size':16777216,'file':'mem'}", &error_abort);
+    g_autofree char *text = g_strdup_printf(
+        "{'driver':'qcow2','size':16777216,'file':'mem'%s}", members);
+    g_autoptr(json_t) create = json_parse_str(text, &error_abort);
     g_autoptr(json_t) named = json_parse_str(
         "{'driver':'null-co','node-name':'mem'}", &error_abort);
     g_autoptr(json_t) open = json_parse_str(
@@ -46,7 +50,7 @@ static void image_open_on(Co *co, Image *im, const BlockDriver *drv)
 
 static void image_open(Co *co, Image *im)
 {
-    image_open_on(co, im, &mem_driver);
+    image_open_on(co, im, &mem_driver, "");
 }
 
 static void image_close(Co *co, Image *im)
@@ -190,7 +194,7 @@ static void test_compressed_beside_discard(Co *co, void *arg)
     Image im;
 
     drv.discard = discard_slowly;
-    image_open_on(co, &im, &drv);
+    image_open_on(co, &im, &drv, "");
     memset(buf, 1, CLUSTER);
     g_assert_cmpint(root_pwrite(co, im.root, 0, CLUSTER, buf, REQ_COMPRESSED),
                     ==, 0);
@@ -221,6 +225,62 @@ static void run_compressed_beside_discard(void)
     mem_test_run(test_compressed_beside_discard);
 }
 
+/* ---- a field of the header that takes its time ---- */
+
+static bool reftable_begun;
+
+static int write_reftable_slowly(Co *co, Node *node, int64_t off, int64_t len,
+                                 const IoVec *iov, int64_t iov_off,
+                                 ReqFlags flags)
+{
+    int r = mem_write(co, node, off, len, iov, iov_off, flags);
+
+    if (off == QCOW2_HDR_REFTABLE) {
+        reftable_begun = true;
+        co_sleep(co, 20000000);
+    }
+    return r;
+}
+
+static int write_header(Co *co, void *arg)
+{
+    while (!reftable_begun) {
+        co_sleep(co, 100000);
+    }
+    return qcow2_write_header(co, arg);
+}
+
+static int write_much(Co *co, void *arg)
+{
+    g_autofree uint8_t *buf = g_malloc0(3 * MiB);
+
+    return root_pwrite(co, arg, 0, 3 * MiB, buf, 0);
+}
+
+/* As if a stored bitmap were removed while the refcount table moves. */
+static void test_header_beside_table(Co *co, void *arg)
+{
+    BlockDriver drv = mem_driver;
+    CoGroup group;
+    Image im;
+
+    drv.write = write_reftable_slowly;
+    image_open_on(co, &im, &drv, ",'cluster-size':512,'refcount-bits':64");
+    reftable_begun = false;
+    co_group_init(&group, co_loop(co), 2);
+    co_group_start(co, &group, write_header, im.node);
+    co_group_start(co, &group, write_much, im.root);
+    g_assert_cmpint(co_group_wait(co, &group), ==, 0);
+    g_assert_cmpint(ldq_be_p(im.mem->data + QCOW2_HDR_REFTABLE), ==,
+                    qcow2_state(im.node)->hdr.reftable_offset);
+    image_close(co, &im);
+}
+
+static void run_header_beside_table(void)
+{
+    mem_test_run(test_header_beside_table);
+}
+
 static void run_one_write(void)
 {
     mem_test_run(test_one_write);
@@ -239,5 +299,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qcow2-write/at-once", run_at_once);
     g_test_add_func("/qcow2-write/compressed-beside-discard",
                     run_compressed_beside_discard);
+    g_test_add_func("/qcow2-write/header-beside-table",
+                    run_header_beside_table);
     return g_test_run();
 }
