@@ -71,6 +71,8 @@ static int write_area(Co *co, Node *node, const NewTable *nt)
     if (!blocks) {
         return -ENOMEM;
     }
+    /* Even if it is written in part only. */
+    s->fresh_offset = MAX(s->fresh_offset, off + (used << s->cluster_bits));
     for (int64_t i = 0; i < used; i++) {
         int64_t b = i >> s->refblock_bits;
 
@@ -142,9 +144,6 @@ static int move_table(Co *co, Node *node, NewTable *nt)
     s->reftable = g_steal_pointer(&nt->table);
     s->reftable_size = nt->entries;
     s->reftable_dirty = bitset_new(DIV_ROUND_UP(nt->entries, 64));
-    s->fresh_offset = MAX(s->fresh_offset,
-                          (nt->first + nt->blocks + nt->clusters) <<
-                          s->cluster_bits);
     return 0;
 }
 

@@ -74,6 +74,25 @@ static const OptionSet sets[] = {
       ", \"pass-discard-request\": false", 4096, 4 * MiB },
     { "overlap-all", "cluster_size=4k", ", \"overlap-check\": \"all\"", 4096,
       2 * MiB },
+    { "extl2-rc1", "extended_l2=on,cluster_size=16k,refcount_bits=1", "",
+      16384, 3 * MiB + 512, 4 * MiB, .snapshots = -1 },
+    { "extl2-no-unref", "extended_l2=on,cluster_size=32k,refcount_bits=64",
+      ", \"discard-no-unref\": true", 32768, 5 * MiB - 512, 4 * MiB + 512 },
+    { "extl2-data-file", "extended_l2=on,cluster_size=16k,data_file=%s.data",
+      "", 16384, 4 * MiB - 512, 5 * MiB, .snapshots = -1 },
+    { "zstd-extl2-backing", "extended_l2=on,compression_type=zstd,"
+      "cluster_size=16k,refcount_bits=8", "", 16384, 4 * MiB + 512,
+      5 * MiB - 512, .compressed = true, .snapshots = 3 },
+    { "deflate-c512", "cluster_size=512", "", 512, 300 * KiB + 512,
+      200 * KiB, .compressed = true },
+    { "deflate-c2m", "cluster_size=2M", "", 2 * MiB, 8 * MiB + 512,
+      .compressed = true },
+    { "deflate-no-unref", "cluster_size=8k",
+      ", \"discard-no-unref\": true", 8192, 3 * MiB - 512,
+      .compressed = true },
+    { "data-file-no-unref", "data_file=%s.data,cluster_size=8k",
+      ", \"discard-no-unref\": true", 8192, 4 * MiB - 512, 3 * MiB,
+      .snapshots = -1 },
     { "data-file", "data_file=%s.data", "", 65536, 8 * MiB - 512,
       .snapshots = -1 },
     { "data-file-raw", "data_file=%s.data,data_file_raw=on,cluster_size=4k",
@@ -296,12 +315,16 @@ static void op_resize(Co *co, Test *t, GRand *rand)
     int64_t max = t->set->size + 4 * t->set->cluster;
     int64_t size = 512 * g_rand_int_range(rand, t->set->size / 1024,
                                           max / 512);
+    PreallocMode mode = PREALLOC_MODE_OFF;
     Error *err = NULL;
 
     if (t->set->v2 && t->snaps->len) {
         return;
     }
-    if (!root_resize(co, t->root, size, true, PREALLOC_MODE_OFF, 0, &err)) {
+    if (size > t->size && g_rand_boolean(rand)) {
+        mode = g_rand_int_range(rand, 0, PREALLOC_MODE__MAX);
+    }
+    if (!root_resize(co, t->root, size, true, mode, 0, &err)) {
         fail(t, "resize to %" PRId64 ": %s", size, error_get_pretty(err));
         error_free(err);
         return;
@@ -391,6 +414,17 @@ static char *random_options(const Test *t, GRand *rand)
         g_string_append_printf(s, ", \"lazy-refcounts\": %s",
                                g_rand_int_range(rand, 0, 4) ? "false" :
                                "true");
+    }
+    if (!strstr(t->set->open, "pass-discard")) {
+        g_string_append_printf(s, ", \"pass-discard-request\": %s"
+                               ", \"pass-discard-snapshot\": %s"
+                               ", \"pass-discard-other\": %s"
+                               ", \"refcount-cache-size\": %" PRId64,
+                               g_rand_int_range(rand, 0, 4) ? "true" :
+                               "false",
+                               g_rand_boolean(rand) ? "true" : "false",
+                               g_rand_boolean(rand) ? "true" : "false",
+                               g_rand_boolean(rand) ? cluster : 64 * cluster);
     }
     if (!strstr(t->set->open, "overlap-check")) {
         static const char *const checks[] = { "none", "constant", "cached",
