@@ -40,6 +40,7 @@ typedef struct CbwState {
     OnCbwError on_error;
     int64_t timeout_ns;
     int64_t length;             /* of the snapshot; the disk may be resized */
+    int64_t source_gen;         /* the child's write_gen after our last write */
     int error;                  /* -errno: the snapshot is broken */
     Bitset *access, *done;      /* one bit a cluster of the copy */
     ReqList reading;
@@ -140,6 +141,12 @@ static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
     return 0;
 }
 
+/* The child has been written; while the filter is in use, by nobody else. */
+static void note_written(Node *node)
+{
+    ((CbwState *)node->state)->source_gen = node->file->child->write_gen;
+}
+
 static int cbw_read(Co *co, Node *node, int64_t off, int64_t len,
                     const IoVec *iov, int64_t iov_off, ReqFlags flags)
 {
@@ -163,6 +170,7 @@ static int cbw_write(Co *co, Node *node, int64_t off, int64_t len,
     }
     if (ret == 0) {
         ret = io_write(co, node->file, off, len, iov, iov_off, flags);
+        note_written(node);
     }
     copy_note_guest(s->copy, begun);
     return ret;
@@ -177,6 +185,7 @@ static int cbw_zero(Co *co, Node *node, int64_t off, int64_t len,
 
     if (ret == 0) {
         ret = io_zero(co, node->file, off, len, flags);
+        note_written(node);
     }
     copy_note_guest(s->copy, begun);
     return ret;
@@ -186,7 +195,11 @@ static int cbw_discard(Co *co, Node *node, int64_t off, int64_t len)
 {
     int ret = cbw_do_copy(co, node, off, len);
 
-    return ret < 0 ? ret : io_discard(co, node->file, off, len);
+    if (ret == 0) {
+        ret = io_discard(co, node->file, off, len);
+        note_written(node);
+    }
+    return ret;
 }
 
 /* What is cut off is saved first, in whole clusters: nothing of them is left to
@@ -198,12 +211,15 @@ static bool cbw_resize(Co *co, Node *node, int64_t length, bool exact,
     int64_t from = ROUND_DOWN(length, copy_cluster_size(s->copy));
     int ret = length < node->length
               ? cbw_do_copy(co, node, from, node->length - from) : 0;
+    bool ok;
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not save what is to be cut off");
         return false;
     }
-    return io_resize(co, node->file, length, exact, prealloc, flags, errp);
+    ok = io_resize(co, node->file, length, exact, prealloc, flags, errp);
+    note_written(node);
+    return ok;
 }
 
 /* ---- the snapshot ---- */
@@ -452,11 +468,30 @@ static bool open_state(Co *co, Node *node, const BlockdevOptionsCbw *o,
     return !o->bitmap || use_bitmap(co, node, o->bitmap, errp);
 }
 
+/* Who keeps the target finds there all that was saved. */
+static void write_out(Co *co, Node *node)
+{
+    CbwState *s = node->state;
+    const Node *source = node->file->child;
+    int ret = s->error ? 0 : copy_buffer_write_out(
+                  co, s->copy, s->source_gen == source->write_gen);
+
+    if (ret == -EBUSY) {
+        warn_report("Node '%s': target '%s' lacks some of what was saved, as "
+                    "'%s' was written beside it", node->name,
+                    s->target->child->name, source->name);
+    } else if (ret < 0) {
+        warn_report("Node '%s': target '%s' lacks some of what was saved: %s",
+                    node->name, s->target->child->name, g_strerror(-ret));
+    }
+}
+
 static void cbw_close(Co *co, Node *node)
 {
     CbwState *s = node->state;
 
     if (s->copy) {
+        write_out(co, node);
         copy_buffer_close(co, s->copy);
     }
     root_free(co, s->behind);
@@ -507,7 +542,7 @@ static bool cbw_open(Co *co, Node *node, OpenFlags flags, Error **errp)
     s->behind = root_open(co, s->target->child, "", &cbw_behind_ops, node, 0,
                           PERM_ALL, errp);
     if (s->behind) {
-        copy_buffer_use(s->copy, cbw_buffer_size(o), s->behind);
+        copy_buffer_use(s->copy, cbw_buffer_size(o), s->behind, node);
         return true;
     }
 fail:

@@ -313,7 +313,8 @@ void copy_buffer_forget(CopyState *s, int64_t off, int64_t len)
 
 /* ---- beginning and end ---- */
 
-void copy_buffer_use(CopyState *s, int64_t limit, Root *root)
+void copy_buffer_use(CopyState *s, int64_t limit, Root *root,
+                     const Node *owner)
 {
     CopyBuffer *b;
 
@@ -323,6 +324,7 @@ void copy_buffer_use(CopyState *s, int64_t limit, Root *root)
     }
     b = s->buffer = g_new0(CopyBuffer, 1);
     b->root = root;
+    b->owner = owner;
     b->limit = limit;
     b->reserve = COPY_DRAINERS * copy_cluster_size(s);
     if (limit < 4 * b->reserve) {

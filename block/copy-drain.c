@@ -80,14 +80,20 @@ static int batch_write(Co *co, CopyState *s, const CopyEntry *batch,
     return ret;
 }
 
-/* The oldest part, read to its end; NULL if there is none, or no room. */
+/* Whether somebody else may have written what is not in the parts yet. */
+static bool parts_wait(const CopyBuffer *b)
+{
+    return !b->flushing && b->owner->parents->len == 0;
+}
+
+/* The oldest part, read to its end; NULL if there is none to take, or no room. */
 static CopyEntry *part_take(Co *co, CopyState *s, int *ret)
 {
     CopyBuffer *b = s->buffer;
     CopyEntry *e = g_queue_peek_head(&b->parts);
     RangeReq req;
 
-    if (!e || b->used + e->len > b->limit) {
+    if (!e || parts_wait(b) || b->used + e->len > b->limit) {
         return NULL;
     }
     copy_entry_dequeue(b, e);
@@ -188,7 +194,7 @@ static void tick_arm(CopyState *s)
     CopyBuffer *b = s->buffer;
 
     if (!b->entries || b->drainers || b->error || b->ticking || b->closed ||
-        b->root->quiesced) {
+        b->root->quiesced || (!b->whole.length && parts_wait(b))) {
         return;
     }
     if (!b->tick) {
@@ -279,6 +285,34 @@ int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled,
     b->flushing--;
     ret = b->entries ? b->error : 0;
     *is_read = ret < 0 && b->error_is_read;
+    return ret;
+}
+
+/* By the caller himself, as drainers stand still while the door is closed. */
+int copy_buffer_write_out(Co *co, CopyState *s, bool parts)
+{
+    CopyBuffer *b = s->buffer;
+    Loop *home = co_loop(co);
+    int ret;
+
+    if (!b || b->closed) {
+        return 0;
+    }
+    co_move(co, b->root->loop);
+    b->error = 0;
+    b->flushing += parts;
+    for (;;) {
+        if (!b->error && drain_batch(co, s)) {
+            continue;
+        }
+        if (!b->drainers) {
+            break;
+        }
+        co_queue_wait(co, &b->changed);
+    }
+    b->flushing -= parts;
+    ret = b->error ? b->error : b->entries ? -EBUSY : 0;
+    co_move(co, home);
     return ret;
 }
 

@@ -27,6 +27,7 @@ typedef struct CopyEntry {
 
 struct CopyBuffer {
     Root *root;
+    const Node *owner;          /* while nobody uses it, others may write */
     int64_t limit, used;        /* bytes */
     int64_t reserve;            /* of it, for completing parts; 0: no parts */
     GHashTable *by_cluster;

@@ -50,9 +50,11 @@ void copy_forget(CopyState *s, int64_t off, int64_t len);
 
 /* What was read for a guest may wait in memory, up to @limit bytes of it, for
  * being written to the target under @root (the caller's, who closes the buffer
- * before it goes). Not where readers of the target would miss it there. */
+ * before it goes). Not where readers of the target would miss it there. While
+ * @owner has no users, the source may change: what was read in part waits then. */
 struct Root;
-void copy_buffer_use(CopyState *s, int64_t limit, struct Root *root);
+void copy_buffer_use(CopyState *s, int64_t limit, struct Root *root,
+                     const Node *owner);
 /*
  * Where the old bytes from @off on are, which have been copied; *@len cut to what
  * is alike. *@data: in memory, until the caller suspends; NULL: zeroes.
@@ -67,6 +69,11 @@ CopyPlace copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
 /* @root's door has been closed, is open again: to be called by its owner. */
 void copy_buffer_quiesce(CopyState *s);
 void copy_buffer_resume(CopyState *s);
+/* Writes to the target what is left, if nobody has closed the buffer; what was
+ * read in part only if the source is as it was (@parts). 0; -EBUSY, if such was
+ * left; or what the target or the source refused with. Suspends; comes back to
+ * the caller's loop. */
+int copy_buffer_write_out(Co *co, CopyState *s, bool parts);
 /* Lets nothing more in and ends the writing; what is left is in todo again.
  * Suspends; comes back to the caller's loop. */
 void copy_buffer_close(Co *co, CopyState *s);
