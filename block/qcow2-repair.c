@@ -354,10 +354,13 @@ static int rebuild_tell(const Qcow2Check *c, const char *what, int r)
 /* Writes the counts as new structures of that width. */
 static int rebuild_write(Co *co, Qcow2Check *c, int order)
 {
+    Qcow2State *s = qcow2_state(c->node);
     Rebuild rb;
     int r = rebuild_plan(co, c, order, &rb);
 
     if (r >= 0) {
+        /* Even if it fails. */
+        s->fresh_offset = MAX(s->fresh_offset, rb.end << s->cluster_bits);
         r = rebuild_tell(c, "refblock", rebuild_write_blocks(co, c, &rb));
     }
     if (r >= 0) {

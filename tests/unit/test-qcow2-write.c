@@ -281,6 +281,51 @@ static void run_header_beside_table(void)
     mem_test_run(test_header_beside_table);
 }
 
+/* ---- a header that can't be written ---- */
+
+static int info_of_zeroes(Co *co, Node *node, BlockDriverInfo *ret)
+{
+    ret->zeroes_new = true;
+    return 0;
+}
+
+static bool write_no_more_headers;
+
+static int write_no_header(Co *co, Node *node, int64_t off, int64_t len,
+                           const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    return off == 0 && write_no_more_headers ? -EIO :
+           mem_write(co, node, off, len, iov, iov_off, flags);
+}
+
+/* What was written behind the end of the file is nothing to be seen. */
+static void test_failed_rebuild(Co *co, void *arg)
+{
+    BlockDriver drv = mem_driver;
+    Error *err = NULL;
+    Image im;
+
+    drv.info = info_of_zeroes;
+    drv.write = write_no_header;
+    image_open_on(co, &im, &drv, "");
+    count_writes(co, &im, 0, CLUSTER, 1);
+    write_no_more_headers = true;
+    g_assert_false(qcow2_change_refcount_order(co, im.node, 6, &err));
+    write_no_more_headers = false;
+    error_free(err);
+    for (int i = 1; i < 8; i++) {
+        count_writes(co, &im, i * CLUSTER + 4096, 4096, 2);
+        expect_bytes(co, &im, i * CLUSTER, 4096, 0);
+        expect_bytes(co, &im, i * CLUSTER + 8192, CLUSTER - 8192, 0);
+    }
+    image_close(co, &im);
+}
+
+static void run_failed_rebuild(void)
+{
+    mem_test_run(test_failed_rebuild);
+}
+
 static void run_one_write(void)
 {
     mem_test_run(test_one_write);
@@ -301,5 +346,6 @@ int main(int argc, char **argv)
                     run_compressed_beside_discard);
     g_test_add_func("/qcow2-write/header-beside-table",
                     run_header_beside_table);
+    g_test_add_func("/qcow2-write/failed-rebuild", run_failed_rebuild);
     return g_test_run();
 }
