@@ -69,6 +69,10 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
         return node->read_only ? -EPERM : -ENOTSUP;
     }
     io_track_begin(co, &req, node, off, cr->len, cr->flags & REQ_SERIALISING);
+    if (!io_copy_range_fits(node, off, cr->len)) {
+        io_track_end(&req);     /* the node has become shorter meanwhile */
+        return -ENOTSUP;
+    }
     if (node->drv->copy_range) {
         if (node->drv == cr->src->drv) {
             ret = node->drv->copy_range(co, cr->src, cr->src_off, node, off,

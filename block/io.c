@@ -55,7 +55,21 @@ static int io_enter_write(const Edge *edge, int64_t off, int64_t len,
         return -EPERM;
     }
     g_assert(edge->need & perm);
-    g_assert(off + len <= node->length || (edge->need & PERM_RESIZE));
+    return 0;
+}
+
+/* Stands in the list. While it waited, here or in a filter above, the node may have
+ * become shorter: then what lies behind the new end is not written, or the node
+ * would be longer again. */
+static int io_track_write(Co *co, TrackedReq *req, const Edge *edge,
+                          int64_t off, int64_t len, bool serialising)
+{
+    io_track_begin(co, req, edge->child, off, len, serialising);
+    if (G_UNLIKELY(off + len > edge->child->length) &&
+        !(edge->need & PERM_RESIZE)) {
+        io_track_end(req);
+        return -ENOSPC;
+    }
     return 0;
 }
 
@@ -121,8 +135,11 @@ int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
     }
     io_check_threshold(node, off + len);
     flush = io_emulate_fua(node, &flags, false);
-    io_track_begin(co, &req, node, off, len,
-                   !aligned || (flags & REQ_SERIALISING));
+    ret = io_track_write(co, &req, edge, off, len,
+                         !aligned || (flags & REQ_SERIALISING));
+    if (G_UNLIKELY(ret < 0)) {
+        return ret;
+    }
     if (G_LIKELY(aligned && io_align_memory_ok(node, iov, iov_off, len))) {
         ret = io_split_write(co, node, off, len, iov, iov_off, flags);
     } else {
@@ -150,8 +167,11 @@ int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags)
     }
     io_check_threshold(node, off + len);
     flush = io_emulate_fua(node, &flags, true);
-    io_track_begin(co, &req, node, off, len,
-                   !aligned || (flags & REQ_SERIALISING));
+    ret = io_track_write(co, &req, edge, off, len,
+                         !aligned || (flags & REQ_SERIALISING));
+    if (G_UNLIKELY(ret < 0)) {
+        return ret;
+    }
     if (aligned) {
         ret = io_split_zero(co, node, off, len, flags);
     } else {
@@ -173,7 +193,10 @@ int io_discard(Co *co, Edge *edge, int64_t off, int64_t len)
         (!node->drv->discard && node->drv->kind != DRIVER_FILTER)) {
         return ret;
     }
-    io_track_begin(co, &req, node, off, len, false);
+    ret = io_track_write(co, &req, edge, off, len, false);
+    if (G_UNLIKELY(ret < 0)) {
+        return ret;
+    }
     ret = io_split_discard(co, node, off, len);
     io_tell_watch(edge, off, len);
     io_leave_write(co, &req, off, len, 0);
