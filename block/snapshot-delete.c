@@ -62,11 +62,17 @@ static Job *go_down(Co *co, const ChainJobOptions *opts, Node *top,
         .copy_mode = MIRROR_COPY_MODE_WRITE_BLOCKING,
         .auto_complete = true,
     };
+    bool is_active = node_skip_filters(main) == node_skip_filters(top);
 
     if (!check_base(top, base, errp)) {
         return NULL;
     }
-    return node_skip_filters(main) == node_skip_filters(top)
+    /* Guests would see it grow, by what the base had there once. */
+    if (is_active && base->length > top->length) {
+        error_setg(errp, "Node '%s' is longer than the disk", base->name);
+        return NULL;
+    }
+    return is_active
            ? commit_active_job_create(co, &active, top, base, errp)
            : commit_job_create(co, opts, main, top, base, errp);
 }
