@@ -108,3 +108,29 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
     io_track_end(&req);
     return ok;
 }
+
+int io_grow(Co *co, Node *node, int64_t end)
+{
+    int ret = 0;
+
+    end = ROUND_UP(end, 512);
+    while (ret == 0 && node->length < end) {
+        int64_t old_len = node->length;
+        Error *err = NULL;
+        TrackedReq req;
+
+        io_track_begin(co, &req, node, old_len, end - old_len, true);
+        /* Who was before may have done it. */
+        if (node->length == old_len) {
+            if (!node->drv->resize(co, node, end, false, PREALLOC_MODE_OFF, 0,
+                                   &err)) {
+                error_report_err(err);
+                ret = -EIO;
+            }
+            node->write_gen++;
+            io_length_changed(co, node, old_len);
+        }
+        io_track_end(&req);
+    }
+    return ret;
+}

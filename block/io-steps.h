@@ -58,6 +58,9 @@ int io_align_read(Co *co, Node *node, int64_t off, int64_t len,
 /* The request must be serialising if its range is not aligned. */
 int io_align_write(Co *co, Node *node, int64_t off, int64_t len,
                    const IoVec *iov, int64_t iov_off, ReqFlags flags);
+/* Before a write beyond the end of an image that has its length in its header:
+ * it gets at least @end bytes. */
+int io_grow(Co *co, Node *node, int64_t end);
 int io_align_zero(Co *co, Node *node, int64_t off, int64_t len,
                   ReqFlags flags);
 

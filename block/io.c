@@ -73,6 +73,17 @@ static int io_track_write(Co *co, TrackedReq *req, const Edge *edge,
     return 0;
 }
 
+/* An image that has its length in its header gets as long as that; others are as
+ * long as what was written. */
+static int io_make_room(Co *co, Node *node, int64_t end)
+{
+    if (G_LIKELY(end <= node->length) || node->drv->kind != DRIVER_FORMAT ||
+        !node->drv->resize || node->drv->refresh_length) {
+        return 0;
+    }
+    return io_grow(co, node, end);
+}
+
 void io_leave_write(Co *co, TrackedReq *req, int64_t off, int64_t len,
                     int64_t grown)
 {
@@ -129,6 +140,10 @@ int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
     if (ret < 0 || len == 0) {
         return ret;
     }
+    ret = io_make_room(co, node, off + len);
+    if (ret < 0) {
+        return ret;
+    }
     if (node->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF &&
         io_emulate_detect_zeroes(node, iov, iov_off, len, &flags)) {
         return io_zero(co, edge, off, len, flags);
@@ -160,6 +175,10 @@ int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags)
     int ret = io_enter_write(edge, off, len, flags);
 
     if (ret < 0 || len == 0) {
+        return ret;
+    }
+    ret = io_make_room(co, node, off + len);
+    if (ret < 0) {
         return ret;
     }
     if (!(node->flags & OPEN_UNMAP)) {
