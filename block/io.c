@@ -73,12 +73,15 @@ static int io_track_write(Co *co, TrackedReq *req, const Edge *edge,
     return 0;
 }
 
-/* An image that has its length in its header gets as long as that; others are as
- * long as what was written. */
-static int io_make_room(Co *co, Node *node, int64_t end)
+/* An image that has its length in its header gets as long as that, if @edge may
+ * resize it; others are as long as what was written. */
+static int io_make_room(Co *co, const Edge *edge, int64_t end)
 {
-    if (G_LIKELY(end <= node->length) || node->drv->kind != DRIVER_FORMAT ||
-        !node->drv->resize || node->drv->refresh_length) {
+    Node *node = edge->child;
+
+    if (G_LIKELY(end <= node->length) || !(edge->need & PERM_RESIZE) ||
+        node->drv->kind != DRIVER_FORMAT || !node->drv->resize ||
+        node->drv->refresh_length) {
         return 0;
     }
     return io_grow(co, node, end);
@@ -140,7 +143,7 @@ int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
     if (ret < 0 || len == 0) {
         return ret;
     }
-    ret = io_make_room(co, node, off + len);
+    ret = io_make_room(co, edge, off + len);
     if (ret < 0) {
         return ret;
     }
@@ -177,7 +180,7 @@ int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags)
     if (ret < 0 || len == 0) {
         return ret;
     }
-    ret = io_make_room(co, node, off + len);
+    ret = io_make_room(co, edge, off + len);
     if (ret < 0) {
         return ret;
     }
