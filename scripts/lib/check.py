@@ -6,6 +6,7 @@ counted, builds count as one test each. A step that fails does not stop the
 others, unless they need its build."""
 
 import argparse
+import glob
 import json
 import os
 import re
@@ -44,7 +45,8 @@ TSAN_ENV = {
 # Its threads take turns, whatever else the machine does: one that waits for
 # another's work would starve it.
 VALGRIND = ['valgrind', '-q', '--fair-sched=try', '--error-exitcode=9',
-            '--leak-check=full', '--errors-for-leak-kinds=definite']
+            '--leak-check=full', '--errors-for-leak-kinds=definite',
+            f'--suppressions={ROOT}/tests/valgrind.supp']
 
 
 class Counts:
@@ -108,7 +110,9 @@ def meson_suites(name, title, which, env=None, how=(), patience=4):
          *how, *which], env, log)
     passed = failed = skipped = 0
     bad = []
-    with open(f'{folder}/meson-logs/testlog.json') as f:
+    # With a wrapper its name is in that of the log.
+    logs = glob.glob(f'{folder}/meson-logs/testlog*.json')
+    with open(max(logs, key=os.path.getmtime)) as f:
         for line in f:
             test = json.loads(line)
             if test['result'] in ('OK', 'EXPECTEDFAIL'):
