@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sysexits.h>
 
 typedef struct Program {
     ProgramFn *fn;
@@ -51,7 +52,7 @@ int program_run(int argc, char **argv, ProgramFn *fn)
     signal(SIGPIPE, SIG_IGN);
     if (!loop_init_main(&err)) {
         error_report_err(err);
-        return 1;
+        return EX_OSERR;        /* 1 is an answer of compare's */
     }
     co_spawn(loop_main(), program_co, &p);
     loop_run(loop_main());
