@@ -263,13 +263,20 @@ static bool bitmap_is_filled(const World *w)
     return false;
 }
 
-static void begin_job(World *w, Running *r, const char *target)
+/* A slot for a job with this target (NULL: none); NULL if it has to wait. */
+static Running *begin_job(World *w, const char *target)
 {
+    Running *r = running_free_slot(w);
+
+    if (!r || (target && !is_free(w, target))) {
+        return NULL;
+    }
     r->id = g_strdup_printf("j%d", w->names++);
     r->target = target;
     r->fills = r->shadow = NULL;
     r->clears = r->cancelled = r->always = r->mirrors = false;
     r->first_cut = guest_cuts(w->guest);
+    return r;
 }
 
 static void started(World *w, Running *r, bool ok)
@@ -282,13 +289,12 @@ static void started(World *w, Running *r, bool ok)
 
 static void do_full(Co *co, World *w)
 {
-    Running *r = running_free_slot(w);
+    Running *r = begin_job(w, "t1");
     bool ok;
 
-    if (!r || !is_free(w, "t1")) {
+    if (!r) {
         return;
     }
-    begin_job(w, r, "t1");
     ok = qmp(co, "blockdev-backup", "{'job-id': '%s', 'device': 'disk',"
              "'target': 't1', 'sync': 'full', 'auto-dismiss': false%s}",
              r->id, tuning());
@@ -297,13 +303,12 @@ static void do_full(Co *co, World *w)
 
 static void do_mirror(Co *co, World *w)
 {
-    Running *r = running_free_slot(w);
+    Running *r = begin_job(w, "t1");
     bool ok;
 
-    if (!r || !is_free(w, "t1")) {
+    if (!r) {
         return;
     }
-    begin_job(w, r, "t1");
     r->mirrors = true;
     ok = qmp(co, "blockdev-mirror", "{'job-id': '%s', 'device': 'disk',"
              "'target': 't1', 'sync': 'full', 'copy-mode': '%s',"
@@ -316,14 +321,13 @@ static void do_mirror(Co *co, World *w)
 /* A full backup, and a bitmap that begins with it: one point in time. */
 static void do_first(Co *co, World *w)
 {
-    Running *r = running_free_slot(w);
     Shadow *s = guest_find(w->guest, "b0");
+    Running *r = s ? begin_job(w, "t0") : NULL;
     bool ok;
 
-    if (!r || !is_free(w, "t0") || !s) {
+    if (!r) {
         return;
     }
-    begin_job(w, r, "t0");
     guest_mark(w->guest, s);
     ok = qmp(co, "transaction", "{'actions': [{'type':"
              "'block-dirty-bitmap-clear', 'data': {'node': 'disk', 'name':"
@@ -344,14 +348,13 @@ static void do_first(Co *co, World *w)
 
 static void do_incremental(Co *co, World *w)
 {
-    Running *r = running_free_slot(w);
     Shadow *s = guest_find(w->guest, "b0");
+    Running *r = s && s->recording && w->lineage ? begin_job(w, "t0") : NULL;
     bool ok;
 
-    if (!r || !is_free(w, "t0") || !s || !s->recording || !w->lineage) {
+    if (!r) {
         return;
     }
-    begin_job(w, r, "t0");
     r->always = sim_one_in(2);
     guest_mark(w->guest, s);
     ok = qmp(co, "blockdev-backup", "{'job-id': '%s', 'device': 'disk',"
@@ -488,14 +491,13 @@ static void do_fail(Co *co, World *w)
 static void do_populate(Co *co, World *w)
 {
     static const char *const patterns[] = { "allocation-top", "non-zero" };
-    Running *r = running_free_slot(w);
     Shadow *s = guest_find(w->guest, "b1");
+    Running *r = s && !bitmap_is_filled(w) ? begin_job(w, NULL) : NULL;
     bool ok;
 
-    if (!r || !s || bitmap_is_filled(w)) {
+    if (!r) {
         return;
     }
-    begin_job(w, r, NULL);
     r->fills = s;
     r->content = guest_content(w->guest);
     ok = qmp(co, "block-dirty-bitmap-populate", "{'job-id': '%s', 'node':"
