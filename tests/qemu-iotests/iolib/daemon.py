@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from . import env
-from .expect import equal, fail, no_sanitizer_report, note_crash
+from .expect import equal, fail, no_sanitizer_report
 from .nbd import NbdClient
 from .qmp import QMP
 
@@ -29,7 +29,6 @@ def _reap():
         if p.poll() is None:
             p.kill()
             p.wait()
-        note_crash(os.path.basename(p.args[0]), p.returncode)
 
 
 atexit.register(_reap)

@@ -3,18 +3,13 @@
 """Assertions that say what they saw."""
 
 import re
-import signal
 import sys
-
-from . import env
 
 __all__ = ['equal', 'true', 'has', 'lacks', 'matches', 'subset', 'skip',
            'SANITIZER_MARKS', 'no_sanitizer_report', 'raises']
 
 SANITIZER_MARKS = ('ERROR: AddressSanitizer', 'runtime error:',
                    'LeakSanitizer', 'ThreadSanitizer')
-_FAULTS = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL,
-           signal.SIGSEGV)
 
 
 def fail(text):
@@ -63,13 +58,6 @@ def subset(got, want, what='value'):
             subset(one, other, f'{what}[{i}]')
     else:
         equal(got, want, what)
-
-
-def note_crash(program, code):
-    """Tell `check` of a program of the distribution's that died of a fault of
-    its own: what was seen then proves nothing about the test."""
-    if env.PEER and code is not None and -code in _FAULTS:
-        print(f'PEER CRASH: {program} died of {signal.Signals(-code).name}')
 
 
 def raises(kind, call, *args, **kwargs):

@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 from . import env
-from .expect import fail, no_sanitizer_report, note_crash, skip
+from .expect import fail, no_sanitizer_report, skip
 
 __all__ = ['Result', 'run', 'img', 'io', 'nbd_tool', 'img_json', 'create',
            'need_tool', 'peer_img', 'write', 'read_ok', 'map_json', 'opts',
@@ -52,7 +52,6 @@ def run(*argv, rc=0, stdin=None, timeout=60, cwd=None, binary=False):
     result = Result(argv, p.returncode, out, p.stderr.decode(errors='replace'))
     print(result if not binary else f'$ {" ".join(argv)} [{p.returncode}]')
     no_sanitizer_report(result.err, argv[0])
-    note_crash(os.path.basename(argv[0]), p.returncode)
     if rc is not None and result.code != rc:
         fail(f'exit code {result.code}, {rc} expected: {result!r}')
     return result
