@@ -304,16 +304,17 @@ static void do_full(Co *co, World *w)
 static void do_mirror(Co *co, World *w)
 {
     Running *r = begin_job(w, "t1");
+    const char *mode;
     bool ok;
 
     if (!r) {
         return;
     }
     r->mirrors = true;
+    mode = sim_one_in(2) ? "background" : "write-blocking";
     ok = qmp(co, "blockdev-mirror", "{'job-id': '%s', 'device': 'disk',"
              "'target': 't1', 'sync': 'full', 'copy-mode': '%s',"
-             "'granularity': %d, 'auto-dismiss': false}", r->id,
-             sim_one_in(2) ? "background" : "write-blocking",
+             "'granularity': %d, 'auto-dismiss': false}", r->id, mode,
              4096 << sim_random(5));
     started(w, r, ok);
 }
@@ -372,7 +373,7 @@ static void do_incremental(Co *co, World *w)
 
 static void do_add(Co *co, World *w)
 {
-    const char *name = sim_one_in(2) ? "b0" : "b1";
+    const char *name = sim_one_in(2) ? "b0" : "b1", *persistent;
     Shadow *s;
 
     if (guest_find(w->guest, name)) {
@@ -380,9 +381,10 @@ static void do_add(Co *co, World *w)
     }
     /* It records from some moment of the command on. */
     s = guest_shadow(w->guest, name);
+    persistent = sim_one_in(2) ? "true" : "false";
     if (!qmp(co, "block-dirty-bitmap-add", "{'node': 'disk', 'name': '%s',"
              "'granularity': %d, 'persistent': %s}", name,
-             512 << sim_random(6), sim_one_in(2) ? "true" : "false")) {
+             512 << sim_random(6), persistent)) {
         guest_forget(w->guest, s);
         return;
     }
@@ -778,8 +780,9 @@ static void end_fleecing(Co *co, World *w)
 static void work(Co *co, World *w)
 {
     int n = 10 + sim_random(30);
+    int writers = 1 + sim_random(5);
 
-    guest_start(w->guest, 1 + sim_random(5), 10 + sim_random(50));
+    guest_start(w->guest, writers, 10 + sim_random(50));
     start_readers(w);
     for (int i = 0; i < n; i++) {
         doings[sim_random(ARRAY_SIZE(doings))](co, w);
