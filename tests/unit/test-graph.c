@@ -196,6 +196,91 @@ static void test_filter_goes_in_and_out(Co *co, void *arg)
     node_unref(co, d);
 }
 
+/* ---- a filter that can't be taken out at once ---- */
+
+static int drop_refusals;       /* of staged permissions so far */
+
+static bool drop_counted_perm(Node *node, uint64_t perm, uint64_t shared,
+                              Transaction *tran, Error **errp)
+{
+    drop_refusals += test_refuse_perm;
+    return test_disk_perm(node, perm, shared, tran, errp);
+}
+
+/* A chain filter -> d below a root, on @loop; d's locks can't be had. */
+static Root *drop_prepare(Co *co, BlockDriver *drv, Node **filter, Loop *loop)
+{
+    Node *d = test_add(co, DISK("d"));
+    Root *root;
+
+    *drv = *d->drv;
+    drv->perm_stage = drop_counted_perm;
+    d->drv = drv;
+    *filter = test_add(co, FILTER("filter", "d"));
+    root = test_root(co, *filter, PERM_WRITE, PERM_ALL);
+    g_assert_true(graph_set_loop(co, d, loop, &error_abort));
+    drop_refusals = 0;
+    test_refuse_perm = true;
+    return root;
+}
+
+static void drop_relent(void *opaque)
+{
+    test_refuse_perm = false;
+}
+
+static void drop_waits_on(Co *co, Loop *loop)
+{
+    BlockDriver drv;
+    Node *filter, *d;
+    Root *root = drop_prepare(co, &drv, &filter, loop);
+    LoopTimer *timer;
+
+    d = filter->file->child;
+    co_move(co, loop);
+    timer = loop_timer_new(loop, drop_relent, NULL);
+    loop_timer_set(timer, clock_ns() + 50 * 1000 * 1000);
+    graph_drop_filter(co, filter, d);
+    g_assert_true(co_loop(co) == loop);
+    g_assert_false(test_refuse_perm);
+    g_assert_cmpint(drop_refusals, >, 0);
+    g_assert_null(node_find("filter"));
+    g_assert_true(root_node(root) == d);
+    g_assert_cmpint(d->parents->len, ==, 1);
+    g_assert_cmpint(d->quiesced + root->quiesced, ==, 0);
+    loop_timer_free(timer);
+    co_move(co, loop_main());
+    root_free(co, root);
+    node_unref(co, d);
+}
+
+/* On the loop where it began, whoever else lives there. */
+static void test_drop_waits_for_locks(Co *co, void *arg)
+{
+    LoopThread *t = loop_thread_new("io", &error_abort);
+
+    drop_waits_on(co, loop_main());
+    drop_waits_on(co, loop_thread_loop(t));
+    loop_thread_free(t);
+}
+
+/* Not forever: nobody would know why the job hangs. */
+static void test_drop_gives_up(Co *co, void *arg)
+{
+    BlockDriver drv;
+    Node *filter;
+
+    if (!g_test_subprocess()) {
+        g_test_trap_subprocess(NULL, 60 * 1000 * 1000, 0);
+        g_test_trap_assert_failed();
+        g_test_trap_assert_stderr("*Cannot take filter 'filter' out of the "
+                                  "graph: Failed to get \"write\" lock*");
+        return;
+    }
+    drop_prepare(co, &drv, &filter, loop_main());
+    graph_drop_filter(co, filter, filter->file->child);
+}
+
 /* Some mean the node, whatever is put on top of it. */
 static void test_root_stays_at_its_node(Co *co, void *arg)
 {
@@ -452,6 +537,62 @@ static void test_graphs_meet_on_one_loop(Co *co, void *arg)
     loop_thread_free(t);
 }
 
+static void meet_and_part(Co *co, Node *parent, Node *child)
+{
+    Loop *a = parent->loop, *b = child->loop;
+    Transaction *tran = tran_new();
+
+    g_assert_nonnull(graph_attach(co, tran, parent, "backing", ROLE_COW, child,
+                                  &error_abort));
+    g_assert_true(parent->loop == child->loop);
+    tran_abort(co, tran);
+    g_assert_true(parent->loop == a && child->loop == b);
+    co_move(co, a);
+    g_assert_cmpint(parent->quiesced, ==, 0);
+    co_move(co, b);
+    g_assert_cmpint(child->quiesced, ==, 0);
+    co_move(co, loop_main());
+}
+
+/* Two threads: after a join that fails everybody lives where he did, with all
+ * that he is connected with, whether the child came to the parent or the parent
+ * to a child that must stay. */
+static void test_failed_join_goes_back(Co *co, void *arg)
+{
+    static const RootOps stay_ops = {
+        .kind = "test", .loop_can_change = root_refuse_loop,
+    };
+    LoopThread *t[2] = { loop_thread_new("io0", &error_abort),
+                         loop_thread_new("io1", &error_abort) };
+    Node *d = test_add(co, DISK("d")), *e = test_add(co, DISK("e"));
+    Node *f = test_add(co, FORMAT("f", "d")), *g = test_add(co, FORMAT("g", "e"));
+    Root *above = test_root(co, f, 0, PERM_ALL);
+    Root *below = test_root(co, g, 0, PERM_ALL);
+    Loop *l[2] = { loop_thread_loop(t[0]), loop_thread_loop(t[1]) };
+
+    g_assert_true(graph_set_loop(co, f, l[0], &error_abort));
+    g_assert_true(graph_set_loop(co, g, l[1], &error_abort));
+    meet_and_part(co, f, g);
+    g_assert_true(d->loop == l[0] && e->loop == l[1]);
+    g_assert_true(above->loop == l[0] && below->loop == l[1]);
+
+    below->ops = &stay_ops;
+    meet_and_part(co, f, g);
+    g_assert_true(d->loop == l[0] && e->loop == l[1]);
+    g_assert_true(above->loop == l[0] && below->loop == l[1]);
+
+    below->ops = &test_root_ops;
+    root_free(co, below);
+    root_free(co, above);
+    meet_and_part(co, f, g);    /* without users the parent goes */
+    g_assert_true(d->loop == l[0] && e->loop == l[1]);
+    for (int i = 0; i < 2; i++) {
+        node_unref(co, i ? g : f);
+        node_unref(co, i ? e : d);
+        loop_thread_free(t[i]);
+    }
+}
+
 /* ---- control lock ---- */
 
 static GString *lock_trace;
@@ -504,6 +645,8 @@ int main(int argc, char **argv)
     graph_test_add("/graph/abort-undoes-edits", test_abort_undoes_edits);
     graph_test_add("/graph/filter-goes-in-and-out",
                    test_filter_goes_in_and_out);
+    graph_test_add("/graph/drop-waits-for-locks", test_drop_waits_for_locks);
+    graph_test_add("/graph/drop-gives-up", test_drop_gives_up);
     graph_test_add("/graph/root-stays-at-its-node",
                    test_root_stays_at_its_node);
     graph_test_add("/graph/frozen-chain-does-not-change",
@@ -517,6 +660,7 @@ int main(int argc, char **argv)
                    test_root_may_refuse_to_move);
     graph_test_add("/graph/graphs-meet-on-one-loop",
                    test_graphs_meet_on_one_loop);
+    graph_test_add("/graph/failed-join-goes-back", test_failed_join_goes_back);
     graph_test_add("/graph/control-lock-is-fair", test_control_lock_is_fair);
     return g_test_run();
 }
