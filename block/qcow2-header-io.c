@@ -7,6 +7,10 @@
  * The fixed header lies in the first sector, so a field is written whole or
  * not at all. The first cluster as a whole is rewritten only when extensions
  * or the backing name change.
+ *
+ * A write that fails may have been done: a flush tells it of pages that everybody
+ * reads. What is in memory goes on as it was then, and what is written after it is
+ * reached from there alone, so a field is put back to what it was.
  */
 #include "block/qcow2.h"
 #include "qapi/qapi-events.h"
@@ -29,13 +33,48 @@ int qcow2_write_header(Co *co, Node *node)
     return r;
 }
 
-int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
-                         uint64_t value)
+/* After a write that failed, and may have been done or not: the header is what it
+ * was when the next flush has succeeded, or nothing more is written. */
+static void header_take_back(Co *co, Node *node, int64_t off,
+                             const uint8_t *old, int len)
+{
+    uint8_t now[QCOW2_HDR_PUT_MAX];
+
+    if (io_pwrite_sync(co, node->file, off, len, old, 0) >= 0 ||
+        (io_pread(co, node->file, off, len, now, 0) >= 0 &&
+         memcmp(now, old, len) == 0)) {
+        return;
+    }
+    error_report("qcow2: The header of node '%s' is not known any more, "
+                 "nothing can be written", node->name);
+    qcow2_state(node)->corrupt = true;
+}
+
+int qcow2_header_put(Co *co, Node *node, int64_t off, const void *buf,
+                     int len)
+{
+    Qcow2State *s = qcow2_state(node);
+    g_autofree uint8_t *old = g_try_malloc(s->cluster_size);
+    int r;
+
+    g_assert(len <= QCOW2_HDR_PUT_MAX);
+    if (!old) {
+        return -ENOMEM;
+    }
+    qcow2_header_encode(&s->hdr, old, s->cluster_size);
+    r = io_pwrite_sync(co, node->file, off, len, buf, 0);
+    if (r < 0) {
+        header_take_back(co, node, off, old + off, len);
+    }
+    return r;
+}
+
+int qcow2_header_put_u64(Co *co, Node *node, int64_t off, uint64_t value)
 {
     uint8_t buf[8];
 
     stq_be_p(buf, value);
-    return io_pwrite_sync(co, node->file, field_offset, sizeof(buf), buf, 0);
+    return qcow2_header_put(co, node, off, buf, sizeof(buf));
 }
 
 /* A header that is rewritten as a whole meanwhile must not lose the bits. */

@@ -215,7 +215,7 @@ static int l1_switch(Co *co, Node *node, uint64_t **table, int64_t entries,
     stq_be_p(field + 4, off);
     qcow2_event(co, node, BLKDBG_L1_GROW_ACTIVATE_TABLE);
     co_mutex_lock(co, &s->header_lock);
-    r = io_pwrite_sync(co, node->file, QCOW2_HDR_L1, sizeof(field), field, 0);
+    r = qcow2_header_put(co, node, QCOW2_HDR_L1, field, sizeof(field));
     if (r >= 0) {
         g_free(s->l1);
         s->l1 = g_steal_pointer(table);

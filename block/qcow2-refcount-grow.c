@@ -107,8 +107,7 @@ static int write_header(Co *co, Node *node, const NewTable *nt)
     stl_be_p(field + 8, nt->clusters);
     qcow2_event(co, node, BLKDBG_REFBLOCK_ALLOC_SWITCH_TABLE);
     co_mutex_lock(co, &s->header_lock);
-    r = io_pwrite_sync(co, node->file, QCOW2_HDR_REFTABLE, sizeof(field),
-                       field, 0);
+    r = qcow2_header_put(co, node, QCOW2_HDR_REFTABLE, field, sizeof(field));
     if (r >= 0) {
         s->hdr.reftable_offset = off;
         s->hdr.reftable_clusters = nt->clusters;

@@ -238,8 +238,7 @@ static int snapshots_announce(Co *co, Node *node, uint32_t nb, int64_t off)
     stl_be_p(field, nb);
     stq_be_p(field + 4, off);
     co_mutex_lock(co, &s->header_lock);
-    r = io_pwrite_sync(co, node->file, QCOW2_HDR_SNAPSHOTS, sizeof(field),
-                       field, 0);
+    r = qcow2_header_put(co, node, QCOW2_HDR_SNAPSHOTS, field, sizeof(field));
     if (r >= 0) {
         s->hdr.nb_snapshots = nb;
         s->hdr.snapshots_offset = off;

@@ -372,8 +372,7 @@ static int apply_announce(Co *co, Node *node, uint64_t size, uint32_t l1_size,
     stl_be_p(field + 8, qcow2_state(node)->hdr.crypt_method);
     stl_be_p(field + 12, l1_size);
     stq_be_p(field + 16, l1_offset);
-    return io_pwrite_sync(co, node->file, QCOW2_HDR_SIZE, sizeof(field),
-                          field, 0);
+    return qcow2_header_put(co, node, QCOW2_HDR_SIZE, field, sizeof(field));
 }
 
 /* @l1 (taken over, @n entries) at @off is the active table from now on. */

@@ -17,9 +17,16 @@
 /* Rewrites the first cluster: header, extensions, backing name; unknown ones
  * are kept. -ENOSPC if it does not fit. Does not flush. */
 int qcow2_write_header(Co *co, Node *node);
-/* One big-endian field of the header, then a flush. */
-int qcow2_header_put_u64(Co *co, Node *node, int64_t field_offset,
-                         uint64_t value);
+/*
+ * Bytes [off, off + len) of the header, at most QCOW2_HDR_PUT_MAX, then a flush; s->hdr
+ * still has what they were, and is changed by the caller if it succeeds. If not,
+ * they are put back, and where that fails as well nothing more is written. With
+ * `header_lock`, or before anybody else knows the node. -errno.
+ */
+#define QCOW2_HDR_PUT_MAX 24
+int qcow2_header_put(Co *co, Node *node, int64_t off, const void *buf,
+                     int len);
+int qcow2_header_put_u64(Co *co, Node *node, int64_t off, uint64_t value);
 /* Sets or clears a bit of the header's incompatible features, durably. No-op
  * with 0 if it is so already. */
 int qcow2_mark_dirty(Co *co, Node *node);

@@ -238,12 +238,14 @@ static bool clear_autoclear(Co *co, Node *node, Error **errp)
     if (!(s->hdr.autoclear & ~QCOW2_AUTOCLEAR_KNOWN)) {
         return true;
     }
-    s->hdr.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
-    r = qcow2_header_put_u64(co, node, QCOW2_HDR_AUTOCLEAR, s->hdr.autoclear);
+    r = qcow2_header_put_u64(co, node, QCOW2_HDR_AUTOCLEAR,
+                             s->hdr.autoclear & QCOW2_AUTOCLEAR_KNOWN);
     if (r < 0) {
         error_setg_errno(errp, -r, "Could not update qcow2 header");
+        return false;
     }
-    return r >= 0;
+    s->hdr.autoclear &= QCOW2_AUTOCLEAR_KNOWN;
+    return true;
 }
 
 /* Before the first write of a node that is, or becomes, writable. */
