@@ -115,9 +115,14 @@ int nbd_status_query(Co *co, Node *node, bool precise, int64_t off,
     if (err < 0) {
         return err;
     }
-    /* A server that does not know what its blocks are gives parts of one. */
+    if (!op.extent_len) {
+        return -EIO;
+    }
+    /* Of a block that is not alike all are data; or dirty, if that is the question. */
     if (op.extent_len < align) {
-        return op.extent_len ? 0 : -EIO;
+        op.extent_len = align;
+        op.extent_flags = node->options->u.nbd.x_dirty_bitmap ? LIBNBD_STATE_HOLE
+                                                              : 0;
     }
     if (s->depth) {
         op.extent_flags = MIN(op.extent_flags, LIBNBD_STATE_ZERO);
