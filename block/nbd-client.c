@@ -171,6 +171,9 @@ static void nbd_client_attempt_run(Co *co, void *opaque)
                                                   NULL);
 
         loop_timer_free(timer);
+        if (nbd && a->target.context_needed && !info.has_status) {
+            nbd_connect_close(g_steal_pointer(&nbd));
+        }
         if (nbd && a->client) {
             nbd_client_returned(a->client, nbd, &info);
             break;

@@ -28,6 +28,7 @@ typedef struct NbdTarget {
     SocketAddress *addr;
     char *export;               /* "" is the default export */
     char *context;              /* whose status is asked for */
+    bool context_needed;        /* a server that comes again without is none */
     TlsCreds *tls;              /* NULL: none */
     char *hostname;             /* that the certificate must have; or NULL */
 } NbdTarget;

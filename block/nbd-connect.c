@@ -18,6 +18,7 @@ void nbd_target_copy(NbdTarget *dst, const NbdTarget *src)
         .addr = SocketAddress_clone(src->addr),
         .export = g_strdup(src->export),
         .context = g_strdup(src->context),
+        .context_needed = src->context_needed,
         .tls = src->tls ? tls_creds_ref(src->tls) : NULL,
         .hostname = g_strdup(src->hostname),
     };

@@ -94,6 +94,7 @@ static bool nbd_disk_open(Co *co, Node *node, OpenFlags flags, Error **errp)
         .export = o->export ? o->export : (char *)"",
         .context = o->x_dirty_bitmap ? o->x_dirty_bitmap
                                      : (char *)BASE_ALLOCATION,
+        .context_needed = o->x_dirty_bitmap,
     };
 
     if (strlen(t.export) > 4096) {
