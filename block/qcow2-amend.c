@@ -331,37 +331,62 @@ static bool amend_change_width(Co *co, Node *node, const AmendPlan *p,
                                        __builtin_ctz(p->refcount_bits), errp);
 }
 
+/* What refcounts that are put off have left to do. */
+static bool amend_end_lazy(Co *co, Node *node, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    bool lazy = s->lazy_refcounts;
+    int r;
+
+    s->lazy_refcounts = false;
+    r = qcow2_refcount_write(co, node);
+    if (r >= 0) {
+        r = qcow2_mark_clean(co, node);
+    }
+    if (r < 0) {
+        s->lazy_refcounts = lazy;
+        error_setg_errno(errp, -r, "Failed to make the image clean");
+    }
+    return r >= 0;
+}
+
 static bool amend_set_fields(Co *co, Node *node, const AmendPlan *p,
                              Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
-    bool lazy = s->hdr.compatible & QCOW2_COMPAT_LAZY;
-    bool raw = s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
-    int r;
+    const Qcow2Header old = s->hdr;
+    bool was_lazy = s->lazy_refcounts;
+    bool lazy = old.compatible & QCOW2_COMPAT_LAZY;
+    bool raw = old.autoclear & QCOW2_AUTOCLEAR_RAW_DATA;
+    g_autofree char *unused = NULL;
 
     if (p->lazy == lazy && p->data_file_raw == raw && !p->data_file) {
         return true;
     }
-    if (lazy && !p->lazy) {
-        s->lazy_refcounts = false;
-        r = qcow2_refcount_write(co, node);
-        if (r >= 0) {
-            r = qcow2_mark_clean(co, node);
-        }
-        if (r < 0) {
-            error_setg_errno(errp, -r, "Failed to make the image clean");
-            return false;
-        }
+    if (lazy && !p->lazy && !amend_end_lazy(co, node, errp)) {
+        return false;
     }
-    s->hdr.compatible = (s->hdr.compatible & ~QCOW2_COMPAT_LAZY) |
+    s->hdr.compatible = (old.compatible & ~QCOW2_COMPAT_LAZY) |
                         (p->lazy ? QCOW2_COMPAT_LAZY : 0);
-    s->hdr.autoclear = (s->hdr.autoclear & ~QCOW2_AUTOCLEAR_RAW_DATA) |
+    s->hdr.autoclear = (old.autoclear & ~QCOW2_AUTOCLEAR_RAW_DATA) |
                        (p->data_file_raw ? QCOW2_AUTOCLEAR_RAW_DATA : 0);
     if (p->data_file) {
-        g_free(s->ext.data_file);
+        unused = s->ext.data_file;
         s->ext.data_file = *p->data_file ? g_strdup(p->data_file) : NULL;
     }
-    return amend_write_header(co, node, errp);
+    if (amend_write_header(co, node, errp)) {
+        return true;
+    }
+    s->hdr.compatible = old.compatible;
+    s->hdr.autoclear = old.autoclear;
+    s->lazy_refcounts = was_lazy;
+    if (p->data_file) {
+        char *kept = g_steal_pointer(&unused);
+
+        unused = s->ext.data_file;
+        s->ext.data_file = kept;
+    }
+    return false;
 }
 
 static bool amend_resize(Co *co, Node *node, const AmendPlan *p, Error **errp)
@@ -381,22 +406,14 @@ static bool amend_downgrade(Co *co, Node *node, const AmendPlan *p,
                             Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
-    Qcow2Header old = s->hdr;
-    int r;
+    const Qcow2Header old = s->hdr;
+    bool was_lazy = s->lazy_refcounts;
 
-    if (p->version >= s->hdr.version) {
+    if (p->version >= old.version) {
         return true;
     }
-    if (!qcow2_amend_expand_zeroes(co, node, errp)) {
-        return false;
-    }
-    s->lazy_refcounts = false;
-    r = qcow2_refcount_write(co, node);
-    if (r >= 0) {
-        r = qcow2_mark_clean(co, node);
-    }
-    if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to make the image clean");
+    if (!qcow2_amend_expand_zeroes(co, node, errp) ||
+        !amend_end_lazy(co, node, errp)) {
         return false;
     }
     s->hdr.version = 2;
@@ -405,6 +422,7 @@ static bool amend_downgrade(Co *co, Node *node, const AmendPlan *p,
         s->hdr.version = old.version;
         s->hdr.compatible = old.compatible;
         s->hdr.autoclear = old.autoclear;
+        s->lazy_refcounts = was_lazy;
         return false;
     }
     return true;

@@ -3,7 +3,8 @@
 /*
  * Amending images: each change, and chains of random ones, leave an image that
  * reads the same, in snapshots as well, and that our check and (PEER_QEMU_IMG,
- * default qemu-img) QEMU's find sound; and the words in which it refuses.
+ * default qemu-img) QEMU's find sound; the words in which it refuses; and that one
+ * that fails leaves no trace in memory.
  */
 #include "block/drivers.h"
 #include "block/graph.h"
@@ -232,6 +233,46 @@ static void test_words_of_refusal(void)
     }
 }
 
+/* A name that does not fit into the header fails when all else is done. */
+static void failure_co(Co *co, void *arg)
+{
+    g_autofree char *name = g_strnfill(400, 'n');
+    g_autofree char *text = g_strdup_printf(
+        "{'data-file':'%s','lazy-refcounts':'off','data-file-raw':'off'}",
+        name);
+    g_autofree char *members = g_strdup_printf(
+        ",'cluster-size':512,'lazy-refcounts':true,'data-file-raw':true,"
+        "'data-file':{'driver':'file','filename':'%s'}", base);
+    g_autoptr(json_t) opts = json_parse_str(text, &error_abort);
+    Error *err = NULL;
+    Run r = { 0 };
+    Qcow2State *s;
+
+    control_lock(co);
+    qcow2_test_create(co, image, DISK, members);
+    run_open(co, &r, true);
+    run_write(co, &r, 0, 4096, 1);
+    s = qcow2_state(r.node);
+    g_assert_false(qcow2_amend(co, r.node, opts, false, NULL, NULL, &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, "Failed to update the image "
+                    "header: No space left on device");
+    error_free(err);
+    g_assert_cmpint(s->hdr.compatible, ==, QCOW2_COMPAT_LAZY);
+    g_assert_cmpint(s->hdr.autoclear, ==, QCOW2_AUTOCLEAR_RAW_DATA);
+    g_assert_cmpstr(s->ext.data_file, ==, base);
+    g_assert_true(s->lazy_refcounts);
+    g_assert_cmpint(qcow2_write_header(co, r.node), ==, 0);
+    run_write(co, &r, 8192, 4096, 2);
+    run_close(co, &r);
+    see_check(co, &r);
+    control_unlock(co);
+}
+
+static void test_failure_leaves_no_trace(void)
+{
+    co_test_run(failure_co, NULL);
+}
+
 int main(int argc, char **argv)
 {
     g_autofree char *junk = g_strnfill(DISK, 'b');
@@ -245,6 +286,7 @@ int main(int argc, char **argv)
     g_assert_true(g_file_set_contents(base, junk, DISK, NULL));
     g_test_add_func("/qcow2-amend/changes", test_changes_keep_the_content);
     g_test_add_func("/qcow2-amend/words", test_words_of_refusal);
+    g_test_add_func("/qcow2-amend/failure", test_failure_leaves_no_trace);
     ret = g_test_run();
     g_unlink(image);
     g_unlink(base);
