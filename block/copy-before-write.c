@@ -17,7 +17,9 @@
  * so no reader ever sees new data.
  *
  * What is copied may wait in memory (block/copy-buffer.c): it is done, too, and
- * readers find it there first.
+ * readers find it there first. A part needs the rest of its cluster as it was.
+ * While nobody uses the filter the disk may be written beside it: then no part is
+ * completed, and when that time ends, parts are lost if the disk was written.
  *
  * A copy that fails either fails the write (break-guest-write), or breaks the
  * snapshot: from then on its readers get -EACCES, and writes go down at once.
@@ -40,7 +42,9 @@ typedef struct CbwState {
     OnCbwError on_error;
     int64_t timeout_ns;
     int64_t length;             /* of the snapshot; the disk may be resized */
-    int64_t source_gen;         /* the child's write_gen after our last write */
+    bool used;                  /* so that nobody writes beside us */
+    const Node *left_disk;      /* the last one whom we kept others from, ... */
+    int64_t left_gen;           /* ... and its write_gen at the end of that */
     int error;                  /* -errno: the snapshot is broken */
     Bitset *access, *done;      /* one bit a cluster of the copy */
     ReqList reading;
@@ -141,12 +145,6 @@ static int cbw_do_copy(Co *co, Node *node, int64_t off, int64_t len)
     return 0;
 }
 
-/* The child has been written; while the filter is in use, by nobody else. */
-static void note_written(Node *node)
-{
-    ((CbwState *)node->state)->source_gen = node->file->child->write_gen;
-}
-
 static int cbw_read(Co *co, Node *node, int64_t off, int64_t len,
                     const IoVec *iov, int64_t iov_off, ReqFlags flags)
 {
@@ -170,7 +168,6 @@ static int cbw_write(Co *co, Node *node, int64_t off, int64_t len,
     }
     if (ret == 0) {
         ret = io_write(co, node->file, off, len, iov, iov_off, flags);
-        note_written(node);
     }
     copy_note_guest(s->copy, begun);
     return ret;
@@ -185,7 +182,6 @@ static int cbw_zero(Co *co, Node *node, int64_t off, int64_t len,
 
     if (ret == 0) {
         ret = io_zero(co, node->file, off, len, flags);
-        note_written(node);
     }
     copy_note_guest(s->copy, begun);
     return ret;
@@ -195,11 +191,7 @@ static int cbw_discard(Co *co, Node *node, int64_t off, int64_t len)
 {
     int ret = cbw_do_copy(co, node, off, len);
 
-    if (ret == 0) {
-        ret = io_discard(co, node->file, off, len);
-        note_written(node);
-    }
-    return ret;
+    return ret < 0 ? ret : io_discard(co, node->file, off, len);
 }
 
 /* What is cut off is saved first, in whole clusters: nothing of them is left to
@@ -211,15 +203,12 @@ static bool cbw_resize(Co *co, Node *node, int64_t length, bool exact,
     int64_t from = ROUND_DOWN(length, copy_cluster_size(s->copy));
     int ret = length < node->length
               ? cbw_do_copy(co, node, from, node->length - from) : 0;
-    bool ok;
 
     if (ret < 0) {
         error_setg_errno(errp, -ret, "Could not save what is to be cut off");
         return false;
     }
-    ok = io_resize(co, node->file, length, exact, prealloc, flags, errp);
-    note_written(node);
-    return ok;
+    return io_resize(co, node->file, length, exact, prealloc, flags, errp);
 }
 
 /* ---- the snapshot ---- */
@@ -468,19 +457,34 @@ static bool open_state(Co *co, Node *node, const BlockdevOptionsCbw *o,
     return !o->bitmap || use_bitmap(co, node, o->bitmap, errp);
 }
 
+/* The time without users is over. */
+static void lose_parts_if_written(Node *node)
+{
+    CbwState *s = node->state;
+    const Node *disk = node_skip_filters(node->file->child);
+
+    if (s->error || (s->left_disk == disk && s->left_gen == disk->write_gen)) {
+        return;
+    }
+    if (copy_buffer_lose_parts(s->copy)) {
+        bitset_andnot(s->done, copy_todo(s->copy));
+        warn_report("Node '%s': target '%s' lacks some of what was saved, as "
+                    "'%s' was written beside it", node->name,
+                    s->target->child->name, disk->name);
+    }
+}
+
 /* Who keeps the target finds there all that was saved. */
 static void write_out(Co *co, Node *node)
 {
     CbwState *s = node->state;
-    const Node *source = node->file->child;
-    int ret = s->error ? 0 : copy_buffer_write_out(
-                  co, s->copy, s->source_gen == source->write_gen);
+    int ret;
 
-    if (ret == -EBUSY) {
-        warn_report("Node '%s': target '%s' lacks some of what was saved, as "
-                    "'%s' was written beside it", node->name,
-                    s->target->child->name, source->name);
-    } else if (ret < 0) {
+    if (!s->used) {
+        lose_parts_if_written(node);
+    }
+    ret = s->error ? 0 : copy_buffer_write_out(co, s->copy);
+    if (ret < 0) {
         warn_report("Node '%s': target '%s' lacks some of what was saved: %s",
                     node->name, s->target->child->name, g_strerror(-ret));
     }
@@ -576,6 +580,41 @@ static void cbw_child_perms(Node *node, const Edge *e, uint64_t perm,
     *share &= ~(uint64_t)(PERM_WRITE | PERM_RESIZE);
 }
 
+/* The graph is quiet. What is below, a job's filter, say, may come and go: who is
+ * asked is the disk itself. */
+static void cbw_use_commit(Co *co, void *opaque)
+{
+    Node *node = opaque;
+    CbwState *s = node->state;
+    Loop *home = co_loop(co);
+
+    co_move(co, node->loop);
+    if (s->used && !node->parents->len) {
+        s->left_disk = node_skip_filters(node->file->child);
+        s->left_gen = s->left_disk->write_gen;
+    } else if (!s->used && node->parents->len) {
+        lose_parts_if_written(node);
+    }
+    s->used = node->parents->len;
+    co_move(co, home);
+}
+
+static const TransactionOps cbw_use_ops = {
+    .commit = cbw_use_commit,
+};
+
+/* Nobody gets what we kept from others without this being asked. */
+static bool cbw_perm_stage(Node *node, uint64_t perm, uint64_t shared,
+                           Transaction *tran, Error **errp)
+{
+    const CbwState *s = node->state;
+
+    if (s->used != (node->parents->len != 0)) {
+        tran_add(tran, &cbw_use_ops, node);
+    }
+    return true;
+}
+
 const BlockDriver copy_before_write_driver = {
     .name = "copy-before-write",
     .id = BLOCKDEV_DRIVER_COPY_BEFORE_WRITE,
@@ -590,6 +629,7 @@ const BlockDriver copy_before_write_driver = {
     .discard = cbw_discard,
     .resize = cbw_resize,
     .child_perms = cbw_child_perms,
+    .perm_stage = cbw_perm_stage,
     .snapshot_access = &cbw_snapshot_ops,
     .supports_fua = true,
     .writes_zero_fua = true,

@@ -311,6 +311,18 @@ void copy_buffer_forget(CopyState *s, int64_t off, int64_t len)
     }
 }
 
+bool copy_buffer_lose_parts(CopyState *s)
+{
+    CopyEntry *e;
+    bool any = false;
+
+    while (s->buffer && (e = g_queue_peek_head(&s->buffer->parts))) {
+        copy_entry_give_up(s, e);
+        any = true;
+    }
+    return any;
+}
+
 /* ---- beginning and end ---- */
 
 void copy_buffer_use(CopyState *s, int64_t limit, Root *root,

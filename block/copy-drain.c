@@ -289,7 +289,7 @@ int copy_buffer_flush(Co *co, CopyState *s, const bool *cancelled,
 }
 
 /* By the caller himself, as drainers stand still while the door is closed. */
-int copy_buffer_write_out(Co *co, CopyState *s, bool parts)
+int copy_buffer_write_out(Co *co, CopyState *s)
 {
     CopyBuffer *b = s->buffer;
     Loop *home = co_loop(co);
@@ -300,7 +300,7 @@ int copy_buffer_write_out(Co *co, CopyState *s, bool parts)
     }
     co_move(co, b->root->loop);
     b->error = 0;
-    b->flushing += parts;
+    b->flushing++;
     for (;;) {
         if (!b->error && drain_batch(co, s)) {
             continue;
@@ -310,8 +310,9 @@ int copy_buffer_write_out(Co *co, CopyState *s, bool parts)
         }
         co_queue_wait(co, &b->changed);
     }
-    b->flushing -= parts;
-    ret = b->error ? b->error : b->entries ? -EBUSY : 0;
+    b->flushing--;
+    g_assert(b->error || !b->entries);
+    ret = b->error;
     co_move(co, home);
     return ret;
 }

@@ -69,11 +69,13 @@ CopyPlace copy_buffer_find(CopyState *s, int64_t off, int64_t *len,
 /* @root's door has been closed, is open again: to be called by its owner. */
 void copy_buffer_quiesce(CopyState *s);
 void copy_buffer_resume(CopyState *s);
-/* Writes to the target what is left, if nobody has closed the buffer; what was
- * read in part only if the source is as it was (@parts). 0; -EBUSY, if such was
- * left; or what the target or the source refused with. Suspends; comes back to
- * the caller's loop. */
-int copy_buffer_write_out(Co *co, CopyState *s, bool parts);
+/* Writes to the target what is left, if nobody has closed the buffer. 0, or what
+ * the target or the source refused with. Suspends; comes back to the caller's
+ * loop. */
+int copy_buffer_write_out(Co *co, CopyState *s);
+/* The source has changed meanwhile: clusters that were read in part are in todo
+ * again. Whether there were any. Nothing must be under way. */
+bool copy_buffer_lose_parts(CopyState *s);
 /* Lets nothing more in and ends the writing; what is left is in todo again.
  * Suspends; comes back to the caller's loop. */
 void copy_buffer_close(Co *co, CopyState *s);
