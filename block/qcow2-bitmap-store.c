@@ -471,6 +471,14 @@ static int store_cut(Co *co, Node *node)
     return r;
 }
 
+/* Nothing of @jobs is stored: their bitmaps are still to be. */
+static void store_jobs_failed(GPtrArray *jobs)
+{
+    for (guint i = 0; i < jobs->len; i++) {
+        ((StoreJob *)g_ptr_array_index(jobs, i))->bm->changed = true;
+    }
+}
+
 /* All that is to be written; NULL if a content can't be had. */
 static GPtrArray *store_collect(Co *co, Node *node, Error **errp)
 {
@@ -485,6 +493,7 @@ static GPtrArray *store_collect(Co *co, Node *node, Error **errp)
         }
         job = store_job_new(co, node, bm, errp);
         if (!job) {
+            store_jobs_failed(jobs);
             g_ptr_array_unref(jobs);
             return NULL;
         }
@@ -512,10 +521,8 @@ static bool store_all(Co *co, Node *node, bool in_use, Error **errp)
     if (r >= 0 && (all->stored->len || jobs->len)) {
         r = store_directory(co, node, jobs, in_use);
     }
-    for (guint i = 0; r < 0 && i < jobs->len; i++) {
-        ((StoreJob *)g_ptr_array_index(jobs, i))->bm->changed = true;
-    }
     if (r < 0) {
+        store_jobs_failed(jobs);
         store_undo(co, node, jobs);
     }
     co_mutex_unlock(&all->lock);
