@@ -321,22 +321,30 @@ static bool load_all(Co *co, Node *node, bool readonly, bool lenient,
     return true;
 }
 
-/* Marks all that is stored in use, durably. */
+/* Marks all that is stored in use, durably. If that fails, the disk may have
+ * either, and nothing is written that the bitmaps would miss. */
 static bool load_mark_in_use(Co *co, Node *node, Error **errp)
 {
     Qcow2Bitmaps *all = qcow2_bitmaps(node);
-    bool change = false;
+    g_autoptr(GPtrArray) marked = g_ptr_array_new();
     int r = 0;
 
     co_mutex_lock(co, &all->lock);
     for (guint i = 0; i < all->stored->len; i++) {
-        Qcow2StoredBitmap *b = g_ptr_array_index(all->stored, i);
+        Qcow2BitmapEntry *e =
+            ((Qcow2StoredBitmap *)g_ptr_array_index(all->stored, i))->e;
 
-        change |= !(b->e->flags & QCOW2_BITMAP_IN_USE);
-        b->e->flags |= QCOW2_BITMAP_IN_USE;
+        if (!(e->flags & QCOW2_BITMAP_IN_USE)) {
+            e->flags |= QCOW2_BITMAP_IN_USE;
+            g_ptr_array_add(marked, e);
+        }
     }
-    if (change) {
+    if (marked->len || all->stale) {
         r = qcow2_bitmap_dir_write_flags(co, node);
+    }
+    for (guint i = 0; r < 0 && i < marked->len; i++) {
+        ((Qcow2BitmapEntry *)g_ptr_array_index(marked, i))->flags &=
+            ~QCOW2_BITMAP_IN_USE;
     }
     co_mutex_unlock(&all->lock);
     if (r < 0) {

@@ -420,6 +420,7 @@ static int store_directory(Co *co, Node *node, GPtrArray *jobs, bool in_use)
 {
     g_autofree Qcow2StoredBitmap **old = g_new0(Qcow2StoredBitmap *,
                                                 jobs->len + 1);
+    bool stale = qcow2_bitmaps(node)->stale;
     bool replace = false, change;
     int r = 0;
 
@@ -427,7 +428,7 @@ static int store_directory(Co *co, Node *node, GPtrArray *jobs, bool in_use)
         old[i] = store_enter(node, g_ptr_array_index(jobs, i), in_use,
                              &replace);
     }
-    change = store_unchanged_flags(node, in_use) || jobs->len;
+    change = store_unchanged_flags(node, in_use) || jobs->len || stale;
     if (replace) {
         r = qcow2_bitmap_dir_replace(co, node);
     } else if (change) {

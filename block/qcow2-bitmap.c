@@ -181,19 +181,24 @@ static uint8_t *bitmap_dir_build(Node *node, size_t *len)
 int qcow2_bitmap_dir_write_flags(Co *co, Node *node)
 {
     Qcow2State *s = qcow2_state(node);
+    Qcow2Bitmaps *all = qcow2_bitmaps(node);
     g_autofree uint8_t *buf = NULL;
     size_t len;
     int r;
 
     buf = bitmap_dir_build(node, &len);
-    if (!buf || len != s->ext.bitmap_dir_size || qcow2_bitmaps(node)->unsure) {
+    if (!buf || len != s->ext.bitmap_dir_size || all->unsure) {
         /* Entries were not written as we write them (padding, extra data). */
         return qcow2_bitmap_dir_replace(co, node);
     }
     r = qcow2_overlap_check(co, node, QCOW2_OL_BITMAP_DIR,
                             s->ext.bitmap_dir_offset, len, false);
-    return r < 0 ? r : io_pwrite_sync(co, node->file,
-                                      s->ext.bitmap_dir_offset, len, buf, 0);
+    if (r >= 0) {
+        r = io_pwrite_sync(co, node->file, s->ext.bitmap_dir_offset, len, buf,
+                           0);
+    }
+    all->stale = r < 0;
+    return r;
 }
 
 static void bitmap_free(Co *co, Node *node, int64_t off, int64_t len)
@@ -265,6 +270,7 @@ int qcow2_bitmap_dir_replace(Co *co, Node *node)
     size_t len;
     int r;
 
+    qcow2_bitmaps(node)->stale = true;
     buf = bitmap_dir_build(node, &len);
     if (!buf) {
         return -EFBIG;
@@ -278,6 +284,7 @@ int qcow2_bitmap_dir_replace(Co *co, Node *node)
     if (r < 0) {
         return r;
     }
+    qcow2_bitmaps(node)->stale = false;
     error_clear(&s->ext.bitmaps_error);
     if (had) {
         bitmap_free(co, node, old_off, old_len);

@@ -31,6 +31,8 @@ typedef struct Qcow2Bitmaps {
     char *damage;               /* the first that was found; or NULL */
     bool unsure;                /* which directory the header leads to: the
                                  * next one is in clusters of its own */
+    bool stale;                 /* the disk may have other flags than @stored:
+                                 * the directory could not be written */
 } Qcow2Bitmaps;
 
 /* Made if need be. */
