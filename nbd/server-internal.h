@@ -167,7 +167,7 @@ struct NbdConn {
     bool structured, extended;
     NbdExport *exp;             /* referenced once transmission begins */
     char *meta_export;          /* that contexts were selected of ... */
-    GPtrArray *meta_names;      /* ... by these names */
+    GPtrArray *meta_names;      /* ... by these numbers and names */
     GPtrArray *contexts;        /* of NbdContext, of exp: what it came to */
     char *client;               /* see nbd_conn_client_name */
 

@@ -270,6 +270,13 @@ static bool send_context(Co *co, NbdConn *conn, uint32_t option,
     return send_rep(co, conn, option, NBD_REP_META_CONTEXT, p, 4 + len);
 }
 
+/* As a client knows it: of the same name, it answers by the same number. Caller
+ * frees. */
+static char *context_key(const NbdContext *ctx)
+{
+    return g_strdup_printf("%" PRIu32 " %s", ctx->id, ctx->name);
+}
+
 /* Reads the queries; the contexts that any of them asks for, each once, in the
  * export's order. NULL if the data are malformed. */
 static GPtrArray *select_contexts(NbdExport *exp, NbdCursor *data, bool listing)
@@ -345,8 +352,8 @@ static OptResult meta_context(Co *co, NbdConn *conn, uint32_t option,
         g_free(conn->meta_export);
         conn->meta_export = g_steal_pointer(&name);
         for (guint i = 0; i < chosen->len; i++) {
-            NbdContext *ctx = g_ptr_array_index(chosen, i);
-            g_ptr_array_add(conn->meta_names, g_strdup(ctx->name));
+            g_ptr_array_add(conn->meta_names,
+                            context_key(g_ptr_array_index(chosen, i)));
         }
     }
     nbd_export_leave(exp, conn);
@@ -504,23 +511,27 @@ static bool greet(Co *co, NbdConn *conn)
 
 /*
  * Selected contexts count only for the export that they were selected of. They
- * are kept as names until now, since an export may go and come again before
- * transmission.
+ * are kept as words until now, since an export may go and come again before
+ * transmission. False if it has come without one of them, or with other numbers:
+ * the client would take one for another.
  */
-static void resolve_contexts(NbdConn *conn)
+static bool resolve_contexts(NbdConn *conn)
 {
     GPtrArray *all = conn->exp->contexts;
 
     if (g_strcmp0(conn->meta_export, conn->exp->name) != 0) {
-        return;
+        return true;
     }
     for (guint i = 0; i < all->len; i++) {
         NbdContext *ctx = g_ptr_array_index(all, i);
-        if (g_ptr_array_find_with_equal_func(conn->meta_names, ctx->name,
+        g_autofree char *key = context_key(ctx);
+
+        if (g_ptr_array_find_with_equal_func(conn->meta_names, key,
                                              g_str_equal, NULL)) {
             g_ptr_array_add(conn->contexts, ctx);
         }
     }
+    return conn->contexts->len == conn->meta_names->len;
 }
 
 NbdHandshake nbd_handshake(Co *co, NbdConn *conn)
@@ -536,6 +547,9 @@ NbdHandshake nbd_handshake(Co *co, NbdConn *conn)
     if (result == OPT_END) {
         return NBD_HANDSHAKE_END;
     }
-    resolve_contexts(conn);
+    if (!resolve_contexts(conn)) {
+        nbd_export_leave(g_steal_pointer(&conn->exp), conn);
+        return NBD_HANDSHAKE_END;
+    }
     return NBD_HANDSHAKE_GO;
 }
