@@ -194,6 +194,39 @@ static int64_t bitmap_last(const DirtyBitmap *bm, const Bitset *bits,
     return MIN(((end - 1) >> bm->granularity_shift) + 1, bitset_size(bits));
 }
 
+/* No extent ends within a block that clients are told of. */
+static int64_t export_block(const NbdExport *exp)
+{
+    return root_node(exp->common.root)->limits.request_alignment;
+}
+
+/* Where blocks are larger than grains: they are dirty if a part of them is. */
+static int query_bitmap_blocks(Co *co, DirtyBitmap *bm, int64_t block,
+                               int64_t off, int64_t end, NbdExtents *out)
+{
+    int shift = bm->granularity_shift;
+
+    while (off < end && !out->full) {
+        const Bitset *bits = bitmap_bits(co, bm, NULL);
+        int64_t first, n, from = end, to = end;
+
+        if (!bits) {
+            return -EIO;
+        }
+        if (bitset_next_run(bits, off >> shift, bitmap_last(bm, bits, end),
+                            INT64_MAX, &first, &n)) {
+            from = MAX(ROUND_DOWN(first << shift, block), off);
+            to = MIN(ROUND_UP((first + n) << shift, block), end);
+        }
+        if ((from == off || nbd_extents_add(out, from - off, 0)) && to > from) {
+            nbd_extents_add(out, to - from, NBD_STATE_DIRTY);
+        }
+        off = to;
+        walk_on(co, out, 1);
+    }
+    return 0;
+}
+
 static int query_bitmap(Co *co, NbdExport *exp, const NbdContext *ctx,
                         int64_t off, int64_t len, NbdExtents *out)
 {
@@ -202,6 +235,9 @@ static int query_bitmap(Co *co, NbdExport *exp, const NbdContext *ctx,
     int64_t end = off + len, at[BITMAP_CHANGES];
     uint32_t flags;
 
+    if (export_block(exp) > INT64_C(1) << shift) {
+        return query_bitmap_blocks(co, bm, export_block(exp), off, end, out);
+    }
     do {
         const Bitset *bits = bitmap_bits(co, bm, NULL);
         int64_t bit = off >> shift, last;
@@ -255,6 +291,23 @@ static bool joint_dirty(Co *co, NbdExport *exp, int64_t off, int64_t *stop)
     return dirty;
 }
 
+/* The same for whole blocks, which are dirty if a part of them is. */
+static bool joint_dirty_blocks(Co *co, NbdExport *exp, int64_t off,
+                               int64_t *stop)
+{
+    int64_t block = export_block(exp), end = *stop;
+    bool dirty = joint_dirty(co, exp, off, stop);
+
+    if (!dirty && *stop < end) {
+        *stop = ROUND_DOWN(*stop, block);
+        dirty = *stop <= off;
+    }
+    if (dirty) {
+        *stop = MIN(ROUND_UP(MAX(*stop, off + 1), block), end);
+    }
+    return dirty;
+}
+
 static uint32_t name_joint(const Extent *ext)
 {
     return NBD_STATE_JOINT_DIRTY |
@@ -272,7 +325,7 @@ static int query_joint(Co *co, NbdExport *exp, const NbdContext *ctx,
         int64_t stop = end;
         int ret = 0;
 
-        if (joint_dirty(co, exp, off, &stop)) {
+        if (joint_dirty_blocks(co, exp, off, &stop)) {
             ret = walk_status(co, exp, true, off, stop - off, name_joint, true,
                               out);
         } else {
