@@ -7,7 +7,9 @@
  * backing file holds; a full discard, of whoever empties or shrinks the image,
  * leaves nothing behind. Host clusters are freed in two steps (qcow2-free.c);
  * with discard-no-unref they stay in the image, and only their content is
- * given up. So it is with external data files, which have no refcounts.
+ * given up. So it is with external data files, which have no refcounts. A raw one
+ * has to read as zeroes by itself: it is zeroed, and then not discarded, after
+ * which it might have anything there.
  */
 #include "block/qcow2.h"
 
@@ -19,6 +21,7 @@ typedef struct DataRange {
 typedef struct Discard {
     Qcow2DiscardType type;
     bool full;
+    bool zeroed;                /* the data file, already */
     GArray *ranges;             /* of DataRange; NULL until there is one */
 } Discard;
 
@@ -29,7 +32,7 @@ static void discard_data(const Qcow2State *s, Discard *d, uint64_t entry,
                         (int64_t)(entry & QCOW2_OFFSET_MASK),
                         s->cluster_size };
 
-    if (!s->pass_discard[d->type]) {
+    if (d->zeroed || !s->pass_discard[d->type]) {
         return;
     }
     if (!d->ranges) {
@@ -158,6 +161,7 @@ int qcow2_discard_range(Co *co, Node *node, int64_t off, int64_t len,
     int r = 0;
 
     if (!full && (s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA)) {
+        d.zeroed = true;
         r = io_zero(co, s->data, off, MIN(len, node->length - off),
                     REQ_MAY_UNMAP);
         if (r < 0) {
