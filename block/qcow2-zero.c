@@ -111,10 +111,26 @@ static int zero_step(Co *co, Node *node, int64_t off, int64_t len,
     return r;
 }
 
+/* The space of whole clusters of an external data file, which nothing counts and
+ * nobody refers to any more. Whatever comes of it, they read as zeroes. */
+static void zero_give_back(Co *co, Node *node, int64_t off, int64_t len)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t start = qcow2_cluster_up(s, off);
+    int64_t end = MIN(qcow2_cluster_down(s, off + len),
+                      s->data->child->length);
+
+    if (start < end && s->pass_discard[QCOW2_DISCARD_REQUEST]) {
+        io_zero(co, s->data, start, end - start,
+                REQ_MAY_UNMAP | REQ_NO_FALLBACK);
+    }
+}
+
 static int zero_range(Co *co, Node *node, int64_t off, int64_t len,
                       ReqFlags flags)
 {
     Qcow2State *s = qcow2_state(node);
+    int64_t first = off, all = len;
     int r = 0;
 
     if (s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA) {
@@ -133,6 +149,10 @@ static int zero_range(Co *co, Node *node, int64_t off, int64_t len,
         len -= done;
     }
     co_mutex_unlock(&s->meta);
+    if (r >= 0 && s->external_data && (flags & REQ_MAY_UNMAP) &&
+        !s->discard_no_unref) {
+        zero_give_back(co, node, first, all);
+    }
     return r;
 }
 
