@@ -218,6 +218,27 @@ static int rebase_compress(Co *co, Rebase *r, int64_t off)
                                        REQ_COMPRESSED);
 }
 
+/*
+ * Zeroes that stay in front of a backing file. Over none, an image that has no other
+ * way to say zero may just have nothing there: that is written.
+ */
+static int rebase_zero(Co *co, Rebase *r, int64_t off, int64_t len,
+                       const uint8_t *zeroes)
+{
+    Node *image = root_node(r->image);
+    int ret = root_zero(co, r->image, off, len, 0);
+
+    for (int64_t pos = 0, n; ret == 0 && pos < len; pos += n) {
+        ret = status_allocated(co, image, off + pos, len - pos, &n);
+        if (ret == 0) {
+            ret = root_pwrite(co, r->image, off + pos, n, zeroes, 0);
+        } else if (ret > 0) {
+            ret = 0;
+        }
+    }
+    return ret;
+}
+
 /* Writes the clusters in which the two differ. */
 static int rebase_write(Co *co, Rebase *r, int64_t off, int64_t len)
 {
@@ -230,7 +251,7 @@ static int rebase_write(Co *co, Rebase *r, int64_t off, int64_t len)
             continue;
         }
         if (buffer_is_zero(r->old.buf + pos, n)) {
-            ret = root_zero(co, r->image, at, n, 0);
+            ret = rebase_zero(co, r, at, n, r->old.buf + pos);
         } else if (r->whole) {
             ret = rebase_compress(co, r, at);
         } else {
