@@ -50,7 +50,7 @@ static bool device_recv(NbdDevice *d, void *buf, size_t len)
 /* One reply to the option GO; false at its end, or if it is none. */
 static bool device_take_reply(NbdDevice *d, bool *ok)
 {
-    uint8_t head[20], data[64];
+    uint8_t head[20], data[2 + NBD_MAX_STRING_SIZE];    /* a description */
     uint32_t type, len;
 
     if (!device_recv(d, head, sizeof(head)) ||
