@@ -22,7 +22,8 @@
 #define CACHE_CHUNK MiB
 
 typedef struct Command {
-    uint16_t flags;             /* that a client may set */
+    uint16_t flags;             /* that a client may set, besides FUA: that is
+                                 * nothing to what does not write */
     bool writes;
     int (*run)(Co *co, NbdReq *req);    /* NULL: builds its own reply */
     void (*reply)(Co *co, NbdReq *req);
@@ -206,13 +207,13 @@ static int run_cache(Co *co, NbdReq *req)
 
 static const Command commands[NBD_CMD_COUNT] = {
     [NBD_CMD_READ] = { NBD_CMD_FLAG_DF, false, NULL, nbd_read_reply },
-    [NBD_CMD_WRITE] = { NBD_CMD_FLAG_FUA, true, run_write, NULL },
+    [NBD_CMD_WRITE] = { 0, true, run_write, NULL },
     [NBD_CMD_FLUSH] = { 0, false, run_flush, NULL },
-    [NBD_CMD_TRIM] = { NBD_CMD_FLAG_FUA, true, run_trim, NULL },
+    [NBD_CMD_TRIM] = { 0, true, run_trim, NULL },
     [NBD_CMD_CACHE] = { 0, false, run_cache, NULL },
     [NBD_CMD_WRITE_ZEROES] = {
-        NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true,
-        run_write_zeroes, NULL
+        NBD_CMD_FLAG_NO_HOLE | NBD_CMD_FLAG_FAST_ZERO, true, run_write_zeroes,
+        NULL
     },
     [NBD_CMD_BLOCK_STATUS] = {
         NBD_CMD_FLAG_REQ_ONE, false, NULL, nbd_status_reply
@@ -263,7 +264,8 @@ static int request_validate(const NbdReq *req, char **msg)
                            h->type == NBD_CMD_BLOCK_STATUS)) {
         flags &= ~NBD_CMD_FLAG_PAYLOAD_LEN;
     }
-    if (flags & ~cmd->flags) {
+    if (flags & ~(cmd->flags | NBD_CMD_FLAG_FUA) ||
+        ((flags & NBD_CMD_FLAG_DF) && !conn->structured)) {
         *msg = g_strdup_printf("unsupported flags for command %s (got 0x%x)",
                                nbd_cmd_name(h->type), h->flags);
         return EINVAL;
