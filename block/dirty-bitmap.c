@@ -107,10 +107,25 @@ void bitmap_recorder_enter(DirtyBitmap *bm)
     p->recorders++;
 }
 
+/* A write beyond the end has failed: what it has left there is dirty as soon as the
+ * disk reaches so far. */
+static void bitmap_note_beyond(BitmapTable *t, int64_t end)
+{
+    for (DirtyBitmap *bm = t->first; bm; bm = bm->next) {
+        if (bm->state != BITMAP_INCONSISTENT) {
+            bitmap_raise_cut(bm, end);
+        }
+    }
+}
+
 void bitmap_note_write(Node *node, int64_t off, int64_t len)
 {
     BitmapTable *t = node->bitmaps;
 
+    if (G_UNLIKELY(off + len > node->length)) {
+        bitmap_note_beyond(t, off + len);
+        len = node->length - off;
+    }
     if (len <= 0) {
         return;
     }

@@ -173,7 +173,8 @@ bool bitmap_storable(Co *co, Node *node, const char *name,
 
 /* ---- for block/io.c ---- */
 
-/* [off, off + len) has been or is being changed. Never suspends. */
+/* [off, off + len) has been or is being changed; what of it lies past the end may
+ * have been. Never suspends. */
 void bitmap_note_write(Node *node, int64_t off, int64_t len);
 /* The node has a new length. What was cut off and comes back is dirty in all
  * bitmaps of any state: they have lost what they knew of it. */

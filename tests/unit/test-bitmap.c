@@ -202,6 +202,32 @@ static void test_resize(void)
     mem_test_run(resize);
 }
 
+/* A failed write that has gone beyond the end: dirty once the disk is so long. */
+static void beyond(Co *co, void *arg)
+{
+    Root *root = mem_root(co, disk(MiB), RW);
+    Node *node = root_node(root);
+    DirtyBitmap *a = bitmap_create(node, 4096, "a", &error_abort);
+
+    bitmap_note_write(node, MiB - 512, 8192);
+    g_assert_cmpint(bitmap_count_bytes(co, a), ==, 4096);
+    bitmap_note_write(node, MiB + 4096, 8192);
+    g_assert_true(root_resize(co, root, MiB + 8192, true, PREALLOC_MODE_OFF, 0,
+                              &error_abort));
+    g_assert_cmpint(bitmap_count_bytes(co, a), ==, 3 * 4096);
+    g_assert_true(root_resize(co, root, MiB + 65536, true, PREALLOC_MODE_OFF,
+                              0, &error_abort));
+    g_assert_cmpint(bitmap_count_bytes(co, a), ==, 4 * 4096);
+    g_assert_cmpint(bitmap_cut_end(node), ==, 0);
+    root_free(co, root);
+    node_unref(co, node);
+}
+
+static void test_beyond_the_end(void)
+{
+    mem_test_run(beyond);
+}
+
 /* ---- clear, restore, merge ---- */
 
 static void merge(Co *co, void *arg)
@@ -624,6 +650,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bitmap/checks-in-qemus-words", test_checks);
     g_test_add_func("/bitmap/record", test_record);
     g_test_add_func("/bitmap/resize", test_resize);
+    g_test_add_func("/bitmap/beyond-the-end", test_beyond_the_end);
     g_test_add_func("/bitmap/clear-and-merge", test_merge);
     g_test_add_func("/bitmap/merge-across-sizes", test_merge_across_sizes);
     g_test_add_func("/bitmap/sha256-is-qemus", test_sha256);
