@@ -41,6 +41,22 @@ void io_length_changed(Co *co, Node *node, int64_t old_len)
     }
 }
 
+void io_content_changed(Node *node, int64_t off, int64_t len)
+{
+    if (node->bitmaps) {
+        bitmap_note_write(node, off, len);
+    }
+    for (unsigned i = 0; i < node->parents->len; i++) {
+        Edge *e = node->parents->pdata[i];
+        Node *parent = e->parent;
+
+        if (!e->root && parent->drv && parent->drv->kind == DRIVER_FILTER &&
+            parent->file == e) {
+            io_content_changed(parent, off, len);
+        }
+    }
+}
+
 int64_t io_length(Co *co, Node *node)
 {
     int64_t old_len = node->length;

@@ -123,17 +123,13 @@ static void cut_file(Co *co, Node *node)
 }
 
 static bool shrink(Co *co, Node *node, int64_t old, int64_t length,
-                   PreallocMode prealloc, Error **errp)
+                   Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t start = qcow2_cluster_up(s, length);
     int64_t end = qcow2_cluster_up(s, old);
     int r = 0;
 
-    if (prealloc != PREALLOC_MODE_OFF) {
-        error_setg(errp, "Preallocation can't be used for shrinking an image");
-        return false;
-    }
     if (start < end) {
         r = qcow2_discard_range(co, node, start, end - start,
                                 QCOW2_DISCARD_ALWAYS, true);
@@ -225,7 +221,7 @@ static void grow_undo(Co *co, Node *node, int64_t old, int64_t length,
     Qcow2State *s = qcow2_state(node);
     Error *err = NULL;
 
-    if (!shrink(co, node, length, old, PREALLOC_MODE_OFF, &err)) {
+    if (!shrink(co, node, length, old, &err)) {
         warn_report_err(err);
         return;
     }
@@ -291,29 +287,26 @@ static bool may_resize(Co *co, Node *node, int64_t length,
         error_setg(errp, "Can't resize a v2 image which has snapshots");
         return false;
     }
-    return qcow2_bitmaps_can_resize(co, node, length, errp);
+    if (!qcow2_bitmaps_can_resize(co, node, length, errp)) {
+        return false;
+    }
+    if (length < node->length && prealloc != PREALLOC_MODE_OFF) {
+        error_setg(errp, "Preallocation can't be used for shrinking an image");
+        return false;
+    }
+    return true;
 }
 
-bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
-                  PreallocMode prealloc, ReqFlags flags, Error **errp)
+/* Everything that is the driver's, but that the node has the new length. */
+static bool resize_image(Co *co, Node *node, int64_t length, bool exact,
+                         PreallocMode prealloc, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
     int64_t old = node->length;
-    int r = qcow2_write_prepare(co, node);
     bool ok;
+    int r;
 
-    if (r < 0) {
-        error_setg_errno(errp, -r, "Failed to resize the image");
-        return false;
-    }
-    if (!may_resize(co, node, length, prealloc, errp)) {
-        return false;
-    }
-    if (length > old && (s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA)) {
-        /* What the data file has there already is the guest's. */
-        prealloc = MAX(prealloc, PREALLOC_MODE_METADATA);
-    }
-    ok = length < old ? shrink(co, node, old, length, prealloc, errp) :
+    ok = length < old ? shrink(co, node, old, length, errp) :
          grow(co, node, old, length, prealloc, errp);
     if (ok && s->external_data && (prealloc == PREALLOC_MODE_OFF ||
                                    s->data->child->length < length)) {
@@ -331,6 +324,33 @@ bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
     }
     if (r < 0) {
         error_setg_errno(errp, -r, "Failed to update the image size");
+    }
+    return r >= 0;
+}
+
+bool qcow2_resize(Co *co, Node *node, int64_t length, bool exact,
+                  PreallocMode prealloc, ReqFlags flags, Error **errp)
+{
+    Qcow2State *s = qcow2_state(node);
+    int64_t old = node->length;
+    int r = qcow2_write_prepare(co, node);
+
+    if (r < 0) {
+        error_setg_errno(errp, -r, "Failed to resize the image");
+        return false;
+    }
+    if (!may_resize(co, node, length, prealloc, errp)) {
+        return false;
+    }
+    if (length > old && (s->hdr.autoclear & QCOW2_AUTOCLEAR_RAW_DATA)) {
+        /* What the data file has there already is the guest's. */
+        prealloc = MAX(prealloc, PREALLOC_MODE_METADATA);
+    }
+    if (!resize_image(co, node, length, exact, prealloc, errp)) {
+        if (length < old) {
+            /* What was to go may read as zeroes. */
+            io_content_changed(node, length, old - length);
+        }
         return false;
     }
     node->length = length;

@@ -65,6 +65,13 @@ int64_t io_length(Co *co, Node *node);
  */
 void io_length_changed(Co *co, Node *node, int64_t old_len);
 
+/*
+ * What [off, off + len) of @node holds has changed by other ways than writes, as
+ * when it could not be cut off as a whole: its bitmaps, and those of the filters
+ * above it, learn of it.
+ */
+void io_content_changed(Node *node, int64_t off, int64_t len);
+
 /* ---- block/io-track.c ---- */
 
 /*
