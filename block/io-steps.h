@@ -34,10 +34,10 @@ static inline int64_t io_round_up(const Node *node, int64_t n)
 /* The data of the range may have changed on behalf of @edge's parent. */
 static inline void io_tell_watch(const Edge *edge, int64_t off, int64_t len)
 {
-    NodeWatch *w = edge->child->watch;
-
-    if (G_UNLIKELY(w) && w->through != edge) {
-        w->wrote(w, off, len);
+    for (NodeWatch *w = edge->child->watches; G_UNLIKELY(w); w = w->next) {
+        if (w->through != edge) {
+            w->wrote(w, off, len);
+        }
     }
 }
 

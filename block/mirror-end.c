@@ -41,8 +41,7 @@ static void mirror_free_copy(Co *co, MirrorJob *m)
     mirror_top(m->filter)->copy = NULL;
     copy_state_free(m->copy);
     m->copy = NULL;
-    mirror_top_unwatch(co, m->watch);
-    m->watch = NULL;
+    mirror_top_unwatch(co, m->filter);
     drain_section_end(s);
 }
 

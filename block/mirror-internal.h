@@ -26,7 +26,6 @@ typedef struct MirrorJob {
     Root *root;                     /* on the filter: counts the copying */
     GPtrArray *guards;              /* of Root */
     bool frozen;                    /* commit: the chain down to the target */
-    MirrorWatch *watch;             /* of those who write beside the filter */
     CopyState *copy;
     bool copied;                    /* all, in the end; main loop */
     bool pivot;                     /* main loop: job-complete was given */

@@ -97,7 +97,7 @@ static bool mirror_make_copy(Co *co, MirrorJob *m, const MirrorOptions *opts,
     if (m->copy) {
         bitset_clear_all(copy_todo(m->copy));
         top->copy = m->copy;
-        m->watch = mirror_top_watch(m->filter);
+        mirror_top_watch(m->filter);
         copy_run_init(&m->run, m->copy, m->root, m->source->length,
                       &m->common);
         m->run.call.max_chunk = MAX(MIN(buf, MIRROR_MAX_CHUNK),

@@ -176,10 +176,6 @@ typedef struct TopWatch {
     Node *node, *filter;
 } TopWatch;
 
-struct MirrorWatch {
-    GArray *nodes;              /* of TopWatch */
-};
-
 static void top_wrote(NodeWatch *watch, int64_t off, int64_t len)
 {
     MirrorTop *t = mirror_top(container_of(watch, TopWatch, common)->filter);
@@ -190,40 +186,118 @@ static void top_wrote(NodeWatch *watch, int64_t off, int64_t len)
     }
 }
 
-MirrorWatch *mirror_top_watch(Node *filter)
+void mirror_top_watch(Node *filter)
 {
-    MirrorWatch *w = g_new0(MirrorWatch, 1);
+    GArray *all = g_array_new(false, false, sizeof(TopWatch));
 
-    w->nodes = g_array_new(false, false, sizeof(TopWatch));
     for (Edge *e = filter->file; e; e = node_filter_child(e->child)) {
         TopWatch watch = {
-            .common = { e, top_wrote }, .node = e->child, .filter = filter,
+            .common = { .through = e, .wrote = top_wrote },
+            .node = e->child, .filter = filter,
         };
 
-        g_array_append_val(w->nodes, watch);
+        g_array_append_val(all, watch);
     }
     /* Now that they stay where they are. */
-    for (guint i = 0; i < w->nodes->len; i++) {
-        TopWatch *watch = &g_array_index(w->nodes, TopWatch, i);
+    for (guint i = 0; i < all->len; i++) {
+        TopWatch *watch = &g_array_index(all, TopWatch, i);
+        Node *node = node_ref(watch->node);
 
-        g_assert(!watch->node->watch);
-        node_ref(watch->node)->watch = &watch->common;
+        watch->common.next = node->watches;
+        node->watches = &watch->common;
     }
-    return w;
+    mirror_top(filter)->watches = all;
 }
 
-void mirror_top_unwatch(Co *co, MirrorWatch *w)
+static void watch_remove(TopWatch *watch)
 {
-    for (guint i = 0; w && i < w->nodes->len; i++) {
-        Node *node = g_array_index(w->nodes, TopWatch, i).node;
+    NodeWatch **link = &watch->node->watches;
 
-        node->watch = NULL;
-        node_unref(co, node);
+    while (*link != &watch->common) {
+        link = &(*link)->next;
     }
-    if (w) {
-        g_array_free(w->nodes, true);
-        g_free(w);
+    *link = watch->common.next;
+}
+
+/* Nobody is told any more; the nodes are kept until watches_free(). */
+static GArray *watches_end(Node *filter)
+{
+    GArray *all = g_steal_pointer(&mirror_top(filter)->watches);
+
+    for (guint i = 0; all && i < all->len; i++) {
+        watch_remove(&g_array_index(all, TopWatch, i));
     }
+    return all;
+}
+
+static void watches_free(Co *co, GArray *all)
+{
+    for (guint i = 0; all && i < all->len; i++) {
+        node_unref(co, g_array_index(all, TopWatch, i).node);
+    }
+    if (all) {
+        g_array_free(all, true);
+    }
+}
+
+void mirror_top_unwatch(Co *co, Node *filter)
+{
+    watches_free(co, watches_end(filter));
+}
+
+/* ---- ... also where another node has come below ---- */
+
+typedef struct TopRewatch {
+    Node *filter;
+    GArray *old;
+} TopRewatch;
+
+static void rewatch_commit(Co *co, void *opaque)
+{
+    TopRewatch *r = opaque;
+    Loop *home = co_loop(co);
+
+    co_move(co, r->filter->loop);
+    r->old = watches_end(r->filter);
+    mirror_top_watch(r->filter);
+    co_move(co, home);
+}
+
+static void rewatch_release(Co *co, void *opaque)
+{
+    g_autofree TopRewatch *r = opaque;
+
+    watches_free(co, r->old);
+}
+
+static const TransactionOps rewatch_ops = {
+    .commit = rewatch_commit,
+    .release = rewatch_release,
+};
+
+static bool watches_are_right(const Node *filter)
+{
+    const GArray *all = mirror_top(filter)->watches;
+    guint i = 0;
+
+    for (Edge *e = filter->file; e; e = node_filter_child(e->child), i++) {
+        if (i == all->len || g_array_index(all, TopWatch, i).node != e->child) {
+            return false;
+        }
+    }
+    return i == all->len;
+}
+
+static bool mirror_top_perm_stage(Node *node, uint64_t perm, uint64_t shared,
+                                  Transaction *tran, Error **errp)
+{
+    if (mirror_top(node)->watches && !watches_are_right(node)) {
+        TopRewatch *r = g_new0(TopRewatch, 1);
+
+        r->filter = node;
+        tran_add(tran, &rewatch_ops, r);
+    }
+    return true;
 }
 
 /* Whoever writes must come through here or be noted beside. Below a commit the
@@ -272,6 +346,7 @@ const BlockDriver mirror_top_driver = {
     .discard = mirror_top_discard,
     .limits = mirror_top_limits,
     .child_perms = mirror_top_child_perms,
+    .perm_stage = mirror_top_perm_stage,
     .supports_fua = true,
     .writes_zero_fua = true,
 };

@@ -18,6 +18,7 @@ typedef struct MirrorTop {
     bool hold;              /* the job's length stays as it is for the moment */
     int64_t held;           /* bytes by which it has grown meanwhile */
     unsigned failures;      /* of writes to the target */
+    GArray *watches;        /* of what is written beside; or NULL */
 } MirrorTop;
 
 extern const BlockDriver mirror_top_driver;
@@ -32,12 +33,11 @@ void mirror_top_unhold(MirrorTop *t);
 
 /*
  * Who writes to the source beside the filter is noted as well, also to what the
- * source itself filters. Control lock; mirror_top_watch on the graph's loop and
- * before anybody can write; mirror_top_unwatch on the main loop while the graph
- * is drained, or when t->copy is gone. It suspends.
+ * source itself filters, whatever that becomes. Control lock; mirror_top_watch on
+ * the graph's loop and before anybody can write; mirror_top_unwatch on the main
+ * loop while the graph is drained, or when t->copy is gone. It suspends.
  */
-typedef struct MirrorWatch MirrorWatch;
-MirrorWatch *mirror_top_watch(Node *filter);
-void mirror_top_unwatch(Co *co, MirrorWatch *watch);    /* frees; NULL ok */
+void mirror_top_watch(Node *filter);
+void mirror_top_unwatch(Co *co, Node *filter);
 
 #endif

@@ -25,6 +25,7 @@ typedef struct NodeWatch NodeWatch;
 struct NodeWatch {
     const Edge *through;
     void (*wrote)(NodeWatch *w, int64_t off, int64_t len);
+    NodeWatch *next;
 };
 
 struct Edge {
@@ -80,7 +81,7 @@ struct Node {
     unsigned quiesced;      /* depth of drains */
 
     BitmapTable *bitmaps;   /* NULL: none */
-    NodeWatch *watch;       /* NULL: nobody wants to know */
+    NodeWatch *watches;
     int64_t wr_highest_offset;
     int64_t write_threshold;    /* 0: off */
     uint64_t discard_ok, discard_failed, discard_bytes;
