@@ -117,10 +117,9 @@ static int file_read_rest(Co *co, FileState *s, int64_t off, int64_t len,
                           struct iovec *iov, int niov, ssize_t done)
 {
     while (true) {
-        if (done < 0 && done != -EINTR) {
+        if (done < 0) {
             return done;
         }
-        done = MAX(done, 0);
         niov = iov_advance(&iov, niov, done);
         off += done;
         len -= done;
@@ -131,9 +130,6 @@ static int file_read_rest(Co *co, FileState *s, int64_t off, int64_t len,
             break;              /* the end of the file */
         }
         done = co_preadv(co, s->fd, iov, niov, off);
-        if (done == 0) {
-            break;
-        }
     }
     for (int i = 0; i < niov; i++) {
         memset(iov[i].iov_base, 0, iov[i].iov_len);
@@ -155,9 +151,7 @@ int file_read(Co *co, Node *node, int64_t off, int64_t len, const IoVec *iov,
         vec = heap = g_new(struct iovec, niov);
     }
     iov_cut(iov, iov_off, len, vec);
-    do {
-        n = file_preadv(co, s, vec, niov, off, len);
-    } while (G_UNLIKELY(n == -EINTR));
+    n = file_preadv(co, s, vec, niov, off, len);
     if (G_LIKELY(n == len)) {
         return 0;
     }
@@ -181,9 +175,6 @@ static int file_write_rest(Co *co, FileState *s, int64_t off, int64_t len,
     while (len > 0) {
         ssize_t n = file_pwritev(co, s, iov, niov, off, len, rwf);
 
-        if (n == -EINTR) {
-            continue;
-        }
         if (n < 0 && rwf && !(s->open_flags & O_DIRECT) &&
             !file_unsupported(n) &&
             !file_write_refused(co, s, off, iov, niov, n)) {

@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 
 #define CONNECT_RETRY_NS (5 * 1000 * 1000)
+#define FILE_RETRY_NS (1000 * 1000)
 
 /* What is done on the spot: the longest request; a call is as dear as so many
  * bytes. */
@@ -44,16 +45,37 @@ static const LoopEngine *co_engine(const Co *co)
     return co_loop(co)->engine;
 }
 
+/* The ring does not do again what a signal has cut off, and hands on what a device
+ * has no room for at the moment: nothing has been done. */
+static bool co_file_again(Co *co, ssize_t ret)
+{
+    if (G_UNLIKELY(ret == -EAGAIN)) {
+        co_sleep(co, FILE_RETRY_NS);
+    }
+    return G_UNLIKELY(ret == -EINTR || ret == -EAGAIN);
+}
+
 ssize_t co_preadv(Co *co, int fd, const struct iovec *iov, int niov,
                   int64_t off)
 {
-    return co_engine(co)->preadv(co, fd, iov, MIN(niov, IOV_MAX), off);
+    ssize_t n;
+
+    do {
+        n = co_engine(co)->preadv(co, fd, iov, MIN(niov, IOV_MAX), off);
+    } while (co_file_again(co, n));
+    return n;
 }
 
 ssize_t co_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
                    int64_t off, int flags)
 {
-    return co_engine(co)->pwritev(co, fd, iov, MIN(niov, IOV_MAX), off, flags);
+    ssize_t n;
+
+    do {
+        n = co_engine(co)->pwritev(co, fd, iov, MIN(niov, IOV_MAX), off,
+                                   flags);
+    } while (co_file_again(co, n));
+    return n;
 }
 
 /* Whether a request may be carried out on the spot. */

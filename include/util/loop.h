@@ -59,7 +59,8 @@ void loop_timer_free(LoopTimer *t);                       /* cancels; NULL ok */
 
 /* ---- I/O: on co_loop(co); each suspends ---- */
 
-/* Byte counts or -errno; short reads and writes are the caller's to go on. */
+/* Byte counts or -errno, never -EINTR or -EAGAIN; short reads and writes are the
+ * caller's to go on. */
 ssize_t co_preadv(Co *co, int fd, const struct iovec *iov, int niov,
                   int64_t off);
 /* @flags: RWF_DSYNC or 0. */

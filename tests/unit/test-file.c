@@ -11,6 +11,7 @@
 
 #include "block/create.h"
 #include "block/open.h"
+#include "util/loop-impl.h"
 
 #define RW (PERM_CONSISTENT_READ | PERM_WRITE)
 
@@ -145,6 +146,85 @@ static void test_direct(void)
         return;
     }
     mem_test_run(direct);
+}
+
+/* ---- short and interrupted calls ---- */
+
+/* What comes of each call, in turns: at most so many bytes, or -errno. */
+static const ssize_t moods[] = { 4096, -EINTR, -EINTR, 512, -EAGAIN, 100000 };
+static const LoopEngine *calm;
+static unsigned mood, moody_calls;
+
+static ssize_t moody_cut(const struct iovec *iov, int niov, struct iovec *cut)
+{
+    ssize_t n = moods[mood++ % ARRAY_SIZE(moods)];
+
+    moody_calls++;
+    *cut = *iov;
+    cut->iov_len = MIN(cut->iov_len, (size_t)MAX(n, 0));
+    return MIN(n, 0);
+}
+
+static ssize_t moody_preadv(Co *co, int fd, const struct iovec *iov, int niov,
+                            int64_t off)
+{
+    struct iovec cut;
+    ssize_t ret = moody_cut(iov, niov, &cut);
+
+    return ret ? ret : calm->preadv(co, fd, &cut, 1, off);
+}
+
+static ssize_t moody_pwritev(Co *co, int fd, const struct iovec *iov, int niov,
+                             int64_t off, int flags)
+{
+    struct iovec cut;
+    ssize_t ret = moody_cut(iov, niov, &cut);
+
+    return ret ? ret : calm->pwritev(co, fd, &cut, 1, off, flags);
+}
+
+/* Long requests, which are not carried out on the spot. */
+static void moody(Co *co, void *arg)
+{
+    enum { LEN = 700 * 1024 };
+    g_autofree char *path = path_of("moody");
+    g_autofree uint8_t *data = g_malloc(LEN);
+    g_autofree uint8_t *buf = g_malloc(LEN);
+    LoopEngine engine = *loop_main()->engine;
+    Root *root;
+
+    make_file(path, LEN);
+    root = open_root(co, "{\"driver\":\"file\",\"filename\":\"%s\"}", path,
+                     RW);
+    for (int i = 0; i < LEN; i++) {
+        data[i] = 1 + i % 251;
+    }
+    calm = loop_main()->engine;
+    engine.preadv = moody_preadv;
+    engine.pwritev = moody_pwritev;
+    loop_main()->engine = &engine;
+    for (int fua = 0; fua < 2; fua++) {
+        for (mood = 0; mood < ARRAY_SIZE(moods); mood++) {
+            unsigned first = mood;
+
+            data[0] = 1 + first + fua;
+            g_assert_cmpint(root_pwrite(co, root, 0, LEN, data,
+                                        fua ? REQ_FUA : 0), ==, 0);
+            mood = first;
+            memset(buf, 0, LEN);
+            g_assert_cmpint(root_pread(co, root, 0, LEN, buf), ==, 0);
+            g_assert_cmpmem(buf, LEN, data, LEN);
+            mood = first;
+        }
+    }
+    g_assert_cmpint(moody_calls, >, 4 * ARRAY_SIZE(moods));
+    loop_main()->engine = calm;
+    root_free(co, root);
+}
+
+static void test_moody(void)
+{
+    mem_test_run(moody);
 }
 
 /* ---- a device ---- */
@@ -701,6 +781,7 @@ int main(int argc, char **argv)
     block_init();
     g_test_add_func("/file/requests", test_requests);
     g_test_add_func("/file/direct", test_direct);
+    g_test_add_func("/file/short-and-interrupted", test_moody);
     g_test_add_func("/host-device/requests", test_device);
     g_test_add_func("/file/odd-length", test_odd_length);
     g_test_add_func("/file/holes", test_holes);
