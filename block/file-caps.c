@@ -137,7 +137,7 @@ void file_caps_probe(FileCaps *caps, int fd, bool direct)
     }
 }
 
-int64_t file_caps_length(int fd)
+static int64_t file_caps_any_length(int fd)
 {
     struct stat st;
     uint64_t bytes;
@@ -154,4 +154,11 @@ int64_t file_caps_length(int fd)
     }
     end = lseek(fd, 0, SEEK_END);
     return end < 0 ? -errno : end;
+}
+
+int64_t file_caps_length(int fd)
+{
+    int64_t len = file_caps_any_length(fd);
+
+    return len > BLOCK_MAX_LENGTH ? -EFBIG : len;
 }

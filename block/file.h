@@ -78,7 +78,7 @@ const BlockdevOptionsFile *file_options(const BlockdevOptions *opts);
 
 /* Blocks: for a worker. @direct: fd was opened with O_DIRECT. */
 void file_caps_probe(FileCaps *caps, int fd, bool direct);
-/* Bytes, or -errno. Blocks shortly. */
+/* Bytes, at most BLOCK_MAX_LENGTH, or -errno. Blocks shortly. */
 int64_t file_caps_length(int fd);
 
 /* ---- file-lock.c ---- */

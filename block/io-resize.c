@@ -95,7 +95,7 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
     Node *node = edge->child;
     int64_t old_len = node->length;
     int64_t grow_from = MIN(old_len, length);
-    unsigned changes = node->length_changes;
+    unsigned changes;
     TrackedReq req;
     bool ok;
 
@@ -106,8 +106,8 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
         return false;
     }
     if (length > BLOCK_MAX_LENGTH) {
-        error_setg(errp, "Required too big image size, it must be not greater "
-                   "than %" PRId64, BLOCK_MAX_LENGTH);
+        error_setg(errp, "offset(%" PRId64 ") exceeds maximum(%" PRId64 ")",
+                   length, BLOCK_MAX_LENGTH);
         return false;
     }
     if (node->read_only || node->inactive) {
@@ -116,6 +116,8 @@ bool io_resize(Co *co, Edge *edge, int64_t length, bool exact,
     }
     io_track_begin(co, &req, node, grow_from, MAX(old_len, length) - grow_from,
                    true);
+    old_len = node->length;
+    changes = node->length_changes;
     ok = io_resize_driver(co, node, length, exact, prealloc, flags, errp);
     node->write_gen++;
     if (node->length_changes == changes) {      /* the child has told it else */

@@ -80,11 +80,12 @@ static bool null_open(Co *co, Node *node, OpenFlags flags, Error **errp)
         error_setg(errp, "latency-ns is invalid");
         return false;
     }
-    if (s->length < 0 || s->length > BLOCK_MAX_LENGTH) {
+    if (s->length < 0) {
         error_setg(errp, "Invalid size");
         return false;
     }
-    node->length = ROUND_UP(s->length, 512);
+    node->length = s->length > BLOCK_MAX_LENGTH ? s->length
+                                                : ROUND_UP(s->length, 512);
     return true;
 }
 

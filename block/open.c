@@ -120,10 +120,15 @@ static bool open_set_up(Node *node, BlockdevOptions *opts, OpenFlags flags,
  * knows what it is. */
 static bool open_settle(Co *co, Node *node, Error **errp)
 {
-    Transaction *tran = tran_new();
+    Transaction *tran;
 
     limits_refresh(node);
     open_refresh_filename(node);
+    if (node->length > BLOCK_MAX_LENGTH) {
+        error_setg_errno(errp, EFBIG, "Could not refresh total sector count");
+        return false;
+    }
+    tran = tran_new();
     return tran_finalize(co, tran, graph_check_one(tran, node, errp));
 }
 

@@ -19,7 +19,6 @@
 #define CREATE_CHUNK (4 * MiB)
 #define CREATE_DEFAULT_CLUSTER (64 * KiB)
 /* The longest disk, as QEMU has it. */
-#define CREATE_MAX_SIZE (INT64_MAX / GiB * GiB)
 
 /* In the order of the "Formatting" line. */
 const CreateOption qcow2_create_options[] = {
@@ -251,9 +250,9 @@ static bool create_plan_layout(CreatePlan *p, Error **errp)
                    "negative");
         return false;
     }
-    if (o->size > CREATE_MAX_SIZE) {
+    if (o->size > BLOCK_MAX_LENGTH) {
         error_setg(errp, "Could not resize image: offset(%" PRIu64 ") exceeds "
-                   "maximum(%" PRId64 ")", o->size, CREATE_MAX_SIZE);
+                   "maximum(%" PRId64 ")", o->size, BLOCK_MAX_LENGTH);
         return false;
     }
     l->cluster_bits = p->hdr.cluster_bits;

@@ -24,8 +24,8 @@ typedef unsigned OwnerId;               /* see block/owner.h */
 
 /* The longest request that the core passes on in one piece. */
 #define BLOCK_MAX_REQUEST ((int64_t)INT_MAX / 4096 * 4096)
-/* The longest disk. */
-#define BLOCK_MAX_LENGTH (INT64_MAX / 4096 * 4096)
+/* The longest disk: what no request_alignment (1 GiB at most) rounds up too far. */
+#define BLOCK_MAX_LENGTH (INT64_MAX / GiB * GiB)
 
 /* What a parent does with its child, or lets others do (QEMU's names). */
 typedef enum BlockPerm {

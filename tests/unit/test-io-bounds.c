@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Copyright (c) 2026 The project's contributors */
+/*
+ * The request path at its bounds: the end of the longest disk.
+ */
+#include "mem-driver.h"
+
+#define RW (PERM_CONSISTENT_READ | PERM_WRITE)
+
+static void bounds_done(Co *co, Root *root)
+{
+    Node *node = root_node(root);
+
+    root_free(co, root);
+    node_unref(co, node);
+}
+
+/* ---- the longest disk ---- */
+
+static int endless_calls;
+
+static void endless_check(Node *node, int64_t off, int64_t len)
+{
+    endless_calls++;
+    g_assert_cmpint(off, >=, 0);
+    g_assert_cmpint(len, >, 0);
+    g_assert_cmpint(off, <=, BLOCK_MAX_LENGTH - len);
+    g_assert_true(IS_ALIGNED(off | len, node->limits.request_alignment));
+}
+
+static int endless_read(Co *co, Node *node, int64_t off, int64_t len,
+                        const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    endless_check(node, off, len);
+    iov_memset(iov, iov_off, 0x5a, len);
+    return 0;
+}
+
+static int endless_write(Co *co, Node *node, int64_t off, int64_t len,
+                         const IoVec *iov, int64_t iov_off, ReqFlags flags)
+{
+    endless_check(node, off, len);
+    return 0;
+}
+
+static int endless_zero(Co *co, Node *node, int64_t off, int64_t len,
+                        ReqFlags flags)
+{
+    endless_check(node, off, len);
+    return 0;
+}
+
+static int endless_discard(Co *co, Node *node, int64_t off, int64_t len)
+{
+    endless_check(node, off, len);
+    return 0;
+}
+
+static const BlockDriver endless_driver = {
+    .name = "endless", .kind = DRIVER_PROTOCOL,
+    .read = endless_read, .write = endless_write, .zero = endless_zero,
+    .discard = endless_discard,
+};
+
+/* Of any alignment the last byte can be read and written, none behind it. */
+static void longest(Co *co, void *arg)
+{
+    for (int64_t align = 1; align <= MiB; align *= 4) {
+        Node *node = node_new(&endless_driver, "n", &error_abort);
+        int64_t end = BLOCK_MAX_LENGTH;
+        uint8_t buf[700] = { 0 };
+        Root *root;
+
+        node->opened = true;
+        node->flags = OPEN_RDWR | OPEN_UNMAP;
+        node->length = end;
+        node->limits.request_alignment = align;
+        root = mem_root(co, node, RW | PERM_RESIZE);
+        endless_calls = 0;
+        g_assert_cmpint(root_pread(co, root, end - 700, 700, buf), ==, 0);
+        g_assert_cmpint(buf[0], ==, 0x5a);
+        g_assert_cmpint(buf[699], ==, 0x5a);
+        g_assert_cmpint(root_pwrite(co, root, end - 700, 700, buf, 0), ==, 0);
+        g_assert_cmpint(root_zero(co, root, end - 300, 300, 0), ==, 0);
+        g_assert_cmpint(root_discard(co, root, end - GiB, GiB), ==, 0);
+        g_assert_cmpint(endless_calls, >=, 4);
+        g_assert_cmpint(root_length(root), ==, end);
+        root->allow_beyond_end = true;
+        g_assert_cmpint(root_pread(co, root, end - 10, 11, buf), ==, -EIO);
+        g_assert_cmpint(root_pwrite(co, root, end, 1, buf, 0), ==, -EIO);
+        g_assert_cmpint(root_zero(co, root, 1, end, 0), ==, -EIO);
+        g_assert_cmpint(root_pwrite(co, root, INT64_MAX, 1, buf, 0), ==, -EIO);
+        bounds_done(co, root);
+    }
+}
+
+static void test_longest(void)
+{
+    mem_test_run(longest);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/io/longest-disk", test_longest);
+    return g_test_run();
+}
