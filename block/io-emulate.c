@@ -96,12 +96,17 @@ int io_emulate_write(Co *co, Node *node, int64_t off, int64_t len,
 static int io_emulate_write_zeroes(Co *co, Node *node, int64_t off,
                                    int64_t len, ReqFlags flags)
 {
-    struct iovec vec[ZERO_BUF_IOVS];
+    struct iovec stack[ZERO_BUF_IOVS], *vec = stack;
+    g_autofree struct iovec *heap = NULL;
     int max_iov = node->limits.max_iov;
     int n = max_iov ? MIN(max_iov, ZERO_BUF_IOVS) : ZERO_BUF_IOVS;
     int64_t max;
     IoVec iov;
 
+    n = MAX(n, node->limits.request_alignment / ZERO_BUF_LEN);
+    if (n > ZERO_BUF_IOVS) {
+        vec = heap = g_new(struct iovec, n);
+    }
     for (int i = 0; i < n; i++) {
         vec[i] = (struct iovec) { zero_buf, ZERO_BUF_LEN };
     }

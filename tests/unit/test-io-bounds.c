@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Copyright (c) 2026 The project's contributors */
 /*
- * The request path at its bounds: the end of the longest disk.
+ * The request path at its bounds: the end of the longest disk, blocks of any
+ * size.
  */
 #include "mem-driver.h"
 
@@ -99,9 +100,39 @@ static void test_longest(void)
     mem_test_run(longest);
 }
 
+/* ---- large blocks ---- */
+
+/* Zeroes are written as data where the driver has no better way. */
+static void large_blocks(Co *co, void *arg)
+{
+    for (int64_t align = 512 * KiB; align <= 4 * MiB; align *= 2) {
+        Root *root = mem_root(co, mem_node(&mem_driver, "n", 8 * MiB, align),
+                              RW);
+        MemState *s = root_node(root)->state;
+
+        s->unsupported_zero = true;
+        memset(s->data, 0xff, s->capacity);
+        g_assert_cmpint(root_zero(co, root, 4 * MiB, 4 * MiB, 0), ==, 0);
+        g_assert_cmpint(root_zero(co, root, 5, 700, 0), ==, 0);
+        g_assert_true(buffer_is_zero(s->data + 4 * MiB, 4 * MiB));
+        g_assert_true(buffer_is_zero(s->data + 5, 700));
+        g_assert_cmpint(s->data[4], ==, 0xff);
+        g_assert_cmpint(s->data[705], ==, 0xff);
+        g_assert_cmpint(s->data[4 * MiB - 1], ==, 0xff);
+        g_assert_cmpint(s->data[8 * MiB], ==, 0xff);
+        bounds_done(co, root);
+    }
+}
+
+static void test_large_blocks(void)
+{
+    mem_test_run(large_blocks);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/io/longest-disk", test_longest);
+    g_test_add_func("/io/large-blocks", test_large_blocks);
     return g_test_run();
 }
