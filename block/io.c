@@ -58,33 +58,37 @@ static int io_enter_write(const Edge *edge, int64_t off, int64_t len,
     return 0;
 }
 
-/* Stands in the list. While it waited, here or in a filter above, the node may have
- * become shorter: then what lies behind the new end is not written, or the node
- * would be longer again. */
+/* An image that has its length in its header gets as long as what is written to
+ * it; others are as long by being written. */
+static bool io_has_own_length(const Node *node)
+{
+    return node->drv->kind == DRIVER_FORMAT && node->drv->resize &&
+           !node->drv->refresh_length;
+}
+
+/* Stands in the list, with room up to the request's end. While it waited, here or
+ * in a filter above, the node may have become shorter: who may not resize it writes
+ * nothing behind the new end, or the node would be longer again. */
 static int io_track_write(Co *co, TrackedReq *req, const Edge *edge,
                           int64_t off, int64_t len, bool serialising)
 {
-    io_track_begin(co, req, edge->child, off, len, serialising);
-    if (G_UNLIKELY(off + len > edge->child->length) &&
-        !(edge->need & PERM_RESIZE)) {
+    Node *node = edge->child;
+    bool may_grow = edge->need & PERM_RESIZE;
+    int ret;
+
+    io_track_begin(co, req, node, off, len, serialising);
+    while (G_UNLIKELY(off + len > node->length)) {
+        if (may_grow && !io_has_own_length(node)) {
+            return 0;
+        }
         io_track_end(req);
-        return -ENOSPC;
+        ret = may_grow ? io_grow(co, node, off + len) : -ENOSPC;
+        if (ret < 0) {
+            return ret;
+        }
+        io_track_begin(co, req, node, off, len, serialising);
     }
     return 0;
-}
-
-/* An image that has its length in its header gets as long as that, if @edge may
- * resize it; others are as long as what was written. */
-static int io_make_room(Co *co, const Edge *edge, int64_t end)
-{
-    Node *node = edge->child;
-
-    if (G_LIKELY(end <= node->length) || !(edge->need & PERM_RESIZE) ||
-        node->drv->kind != DRIVER_FORMAT || !node->drv->resize ||
-        node->drv->refresh_length) {
-        return 0;
-    }
-    return io_grow(co, node, end);
 }
 
 void io_leave_write(Co *co, TrackedReq *req, int64_t off, int64_t len,
@@ -143,10 +147,6 @@ int io_write(Co *co, Edge *edge, int64_t off, int64_t len, const IoVec *iov,
     if (ret < 0 || len == 0) {
         return ret;
     }
-    ret = io_make_room(co, edge, off + len);
-    if (ret < 0) {
-        return ret;
-    }
     if (node->detect_zeroes != BLOCKDEV_DETECT_ZEROES_OPTIONS_OFF &&
         io_emulate_detect_zeroes(node, iov, iov_off, len, &flags)) {
         return io_zero(co, edge, off, len, flags);
@@ -180,10 +180,6 @@ int io_zero(Co *co, Edge *edge, int64_t off, int64_t len, ReqFlags flags)
     if (ret < 0 || len == 0) {
         return ret;
     }
-    ret = io_make_room(co, edge, off + len);
-    if (ret < 0) {
-        return ret;
-    }
     if (!(node->flags & OPEN_UNMAP)) {
         flags &= ~REQ_MAY_UNMAP;
     }
@@ -215,9 +211,11 @@ int io_discard(Co *co, Edge *edge, int64_t off, int64_t len)
         (!node->drv->discard && node->drv->kind != DRIVER_FILTER)) {
         return ret;
     }
-    ret = io_track_write(co, &req, edge, off, len, false);
-    if (G_UNLIKELY(ret < 0)) {
-        return ret;
+    io_track_begin(co, &req, node, off, len, false);
+    len = MIN(len, node->length - off);
+    if (len <= 0) {             /* the node has become shorter meanwhile */
+        io_track_end(&req);
+        return 0;
     }
     ret = io_split_discard(co, node, off, len);
     io_tell_watch(edge, off, len);

@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * The request path at its bounds: the end of the longest disk, blocks of any
- * size.
+ * size, an end that comes nearer while requests wait.
  */
 #include "mem-driver.h"
 
@@ -129,10 +129,110 @@ static void test_large_blocks(void)
     mem_test_run(large_blocks);
 }
 
+/* ---- a format whose end comes nearer while requests wait ---- */
+
+static int64_t header_length;
+static int discards_behind;
+
+static bool header_resize(Co *co, Node *node, int64_t length, bool exact,
+                          PreallocMode prealloc, ReqFlags flags, Error **errp)
+{
+    for (int i = 0; i < 10; i++) {
+        co_yield(co);
+    }
+    header_length = node->length = length;
+    return true;
+}
+
+static int header_discard(Co *co, Node *node, int64_t off, int64_t len)
+{
+    discards_behind += off + len > header_length;
+    return 0;
+}
+
+typedef struct Waiting {
+    Root *root;
+    MemCrowd *crowd;
+    int ret;
+} Waiting;
+
+static void waiting_write(Co *co, void *opaque)
+{
+    static const uint8_t data[4 * KiB] = { 1, 2, 3 };
+    Waiting *w = opaque;
+
+    w->ret = root_pwrite(co, w->root, 60 * KiB, sizeof(data), data, 0);
+    mem_crowd_done(w->crowd);
+}
+
+static void waiting_zero(Co *co, void *opaque)
+{
+    Waiting *w = opaque;
+
+    w->ret = root_zero(co, w->root, 56 * KiB, 4 * KiB, 0);
+    mem_crowd_done(w->crowd);
+}
+
+static void waiting_discard(Co *co, void *opaque)
+{
+    Waiting *w = opaque;
+
+    w->ret = root_discard(co, w->root, 31 * KiB, 17 * KiB);
+    mem_crowd_done(w->crowd);
+}
+
+static void waiting_shrink(Co *co, void *opaque)
+{
+    Waiting *w = opaque;
+
+    root_resize(co, w->root, 32 * KiB, true, PREALLOC_MODE_OFF, 0,
+                &error_abort);
+    mem_crowd_done(w->crowd);
+}
+
+/* Who may not resize gets -ENOSPC; who may gets an image that is as long again
+ * by its own header. A discard gives back what is there. */
+static void nearer(Co *co, void *arg)
+{
+    static CoFn *const fns[] = { waiting_write, waiting_zero, waiting_discard };
+    BlockDriver format = mem_driver;
+
+    format.kind = DRIVER_FORMAT;
+    format.resize = header_resize;
+    format.discard = header_discard;
+    for (int i = 0; i < 6; i++) {
+        bool may = i % 2, discards = i / 2 == 2;
+        Node *node = mem_node(&format, "n", 64 * KiB, 1);
+        Root *owner = mem_root(co, node, RW | PERM_RESIZE);
+        Root *root = mem_root(co, node, may ? RW | PERM_RESIZE : RW);
+        MemCrowd crowd = { NULL, 2 };
+        Waiting shrink = { owner, &crowd, 0 }, w = { root, &crowd, 1 };
+
+        header_length = 64 * KiB;
+        discards_behind = 0;
+        co_spawn(co_loop(co), waiting_shrink, &shrink);
+        co_spawn(co_loop(co), fns[i / 2], &w);
+        mem_crowd_wait(co, &crowd);
+        g_assert_cmpint(w.ret, ==, may || discards ? 0 : -ENOSPC);
+        g_assert_cmpint(node->length, ==, header_length);
+        g_assert_cmpint(header_length, ==, !may || discards ? 32 * KiB :
+                        i / 2 ? 60 * KiB : 64 * KiB);
+        g_assert_cmpint(discards_behind, ==, 0);
+        root_free(co, owner);
+        bounds_done(co, root);
+    }
+}
+
+static void test_nearer(void)
+{
+    mem_test_run(nearer);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/io/longest-disk", test_longest);
     g_test_add_func("/io/large-blocks", test_large_blocks);
+    g_test_add_func("/io/end-comes-nearer", test_nearer);
     return g_test_run();
 }
