@@ -60,6 +60,7 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
 {
     Node *node = edge->child;
     TrackedReq req;
+    bool tried = false;
     int64_t next_off;
     Edge *next;
     int ret = -ENOTSUP;
@@ -77,14 +78,16 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
         if (node->drv == cr->src->drv) {
             ret = node->drv->copy_range(co, cr->src, cr->src_off, node, off,
                                         cr->len, cr->flags & ~REQ_FUA);
+            tried = true;
         }
     } else {
         next = io_copy_range_below(co, node, off, cr->len, true, &next_off);
         if (next) {
             ret = io_copy_range_to(co, next, next_off, cr);
+            tried = true;
         }
     }
-    if (ret != -ENOTSUP) {
+    if (tried) {                /* a part may be there, whatever was said */
         node->write_gen++;
         node->wr_highest_offset = MAX(node->wr_highest_offset, off + cr->len);
         if (node->bitmaps) {

@@ -2,9 +2,11 @@
 /* Copyright (c) 2026 The project's contributors */
 /*
  * The request path at its bounds: the end of the longest disk, blocks of any
- * size, an end that comes nearer while requests wait.
+ * size, an end that comes nearer while requests wait, copies that stop half way.
  */
 #include "mem-driver.h"
+
+#include "block/dirty-bitmap.h"
 
 #define RW (PERM_CONSISTENT_READ | PERM_WRITE)
 
@@ -228,11 +230,49 @@ static void test_nearer(void)
     mem_test_run(nearer);
 }
 
+/* ---- a copy inside of the storage that stops half way ---- */
+
+static int half_copy(Co *co, Node *src, int64_t src_off, Node *dst,
+                     int64_t dst_off, int64_t len, ReqFlags flags)
+{
+    memcpy(((MemState *)dst->state)->data + dst_off,
+           ((MemState *)src->state)->data + src_off, len / 2);
+    return -ENOTSUP;
+}
+
+/* What has been written by then is dirty, and not yet flushed. */
+static void half(Co *co, void *arg)
+{
+    BlockDriver drv = mem_driver;
+    Root *src, *dst;
+    DirtyBitmap *bm;
+    MemState *s;
+
+    drv.copy_range = half_copy;
+    src = mem_root(co, mem_node(&drv, "src", MiB, 1), RW);
+    dst = mem_root(co, mem_node(&drv, "dst", MiB, 1), RW);
+    bm = bitmap_create(root_node(dst), 4 * KiB, "b", &error_abort);
+    s = root_node(dst)->state;
+    g_assert_cmpint(io_copy_range(co, src->edge, 0, dst->edge, 512 * KiB,
+                                  8 * KiB, 0), ==, -ENOTSUP);
+    g_assert_cmpint(bitmap_count_bytes(co, bm), ==, 8 * KiB);
+    g_assert_cmpint(root_flush(co, dst), ==, 0);
+    g_assert_cmpint(s->flushes, ==, 1);
+    bounds_done(co, src);
+    bounds_done(co, dst);
+}
+
+static void test_half(void)
+{
+    mem_test_run(half);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/io/longest-disk", test_longest);
     g_test_add_func("/io/large-blocks", test_large_blocks);
     g_test_add_func("/io/end-comes-nearer", test_nearer);
+    g_test_add_func("/io/half-a-copy", test_half);
     return g_test_run();
 }
