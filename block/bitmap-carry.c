@@ -151,8 +151,9 @@ static DirtyBitmap *carry_target(Co *co, const Carry *c,
 
 /*
  * Whether the bitmap of @run in the target has to become dirty as a whole: it
- * is about to meet one of the base that it was apart from, and which has not
- * recorded what is between them.
+ * is about to meet one of the base that it was apart from, by layers without it
+ * or since that one doesn't record, and which has not recorded what is between
+ * them.
  */
 static bool carry_meets(const Carry *c, const CarryRun *run,
                         const DirtyBitmap *there)
@@ -161,8 +162,10 @@ static bool carry_meets(const Carry *c, const CarryRun *run,
     const DirtyBitmap *other = c->base ? bitmap_layer_find(c->base, first->name)
                                        : NULL;
 
-    return run->gap && other &&
-           !(other == there && bitmap_is_recording(other));
+    if (!other || (other == there && bitmap_is_recording(other))) {
+        return false;
+    }
+    return run->gap || (other == there && bitmap_is_recording(first));
 }
 
 static bool carry_possible(Co *co, const Carry *c, const DirtyBitmap *first,

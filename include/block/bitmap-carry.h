@@ -45,9 +45,9 @@ bool bitmap_carry_snapshot(Co *co, Transaction *tran, Node *node,
  * Commit: the data of the layers from @top down to above @base are in @base
  * now, and these layers are about to go. Each sound run is merged into @base's
  * bitmap of that name, which is made (granularity, persistence and state of the
- * topmost) if @base has none, and records afterwards if either did. If there
- * was a gap between the run and a bitmap of @base that has not recorded what
- * the job wrote, all of it becomes dirty. @base must be writable still.
+ * topmost) if @base has none, and records afterwards if either did. If a bitmap
+ * of @base that has not recorded what the job wrote is to record, or there was a
+ * gap above it, all of it becomes dirty. @base must be writable still.
  */
 bool bitmap_carry_commit(Co *co, Transaction *tran, Node *top, Node *base,
                          Error **errp);
