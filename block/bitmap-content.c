@@ -126,7 +126,7 @@ static void gather_fit(Bitset *into, const DirtyBitmap *dst, Bitset *copy,
         return;
     }
     bitset_resize(copy, bitmap_nbits(len, shift));
-    if (src_len < len) {
+    if (src_len < len && first < bitset_size(into)) {
         bitset_set(into, first, bitset_size(into) - first);
     }
 }
@@ -142,7 +142,7 @@ bool bitmap_gather(Co *co, Bitset *into, DirtyBitmap *dst,
         src->node->length == dst->node->length) {
         bits = bitmap_bits(co, src, errp);
         if (bits) {
-            bitmap_raise_cut(dst, src->cut_end);
+            bitmap_raise_cut(dst, MAX(src->cut_end, src->node->length));
             bitset_or_scaled(into, dst->granularity_shift, bits,
                              src->granularity_shift);
         }
@@ -175,7 +175,8 @@ bool bitmap_merge_bits(Co *co, DirtyBitmap *dst, const Bitset *bits,
     if (backup) {
         *backup = bitset_copy(to);
     }
-    bitset_or(to, bits);
+    /* Its disk may have grown since @bits were collected. */
+    bitset_or_scaled(to, 0, bits, 0);
     return true;
 }
 
@@ -192,7 +193,7 @@ bool bitmap_merge(Co *co, DirtyBitmap *dst, DirtyBitmap *src,
         if (!bitmap_bits(co, dst, errp) || !bitmap_bits(co, src, errp)) {
             return false;
         }
-        bitmap_raise_cut(dst, src->cut_end);
+        bitmap_raise_cut(dst, MAX(src->cut_end, src->node->length));
         return bitmap_merge_bits(co, dst, src->bits, backup, errp);
     }
     bits = bitset_new(bitset_size(dst->bits));

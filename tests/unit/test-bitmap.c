@@ -491,6 +491,68 @@ static void test_lazy_loading(void)
     mem_test_run(lazy);
 }
 
+/* Bit 3 is stored; meanwhile a node grows, as a format's file does. */
+static bool growing_loader(Co *co, DirtyBitmap *bm, Bitset *into, void *opaque,
+                           Error **errp)
+{
+    Node *node = opaque;
+    int64_t old_len = node->length;
+
+    node->length = old_len + 65536;
+    bitmap_note_resize(node, old_len, node->length);
+    bitmap_note_write(node, old_len, 512);
+    bitset_set(into, 3, 1);
+    return true;
+}
+
+/* Merges the bitmap of one disk into another's; one of the bitmaps is loaded for that,
+ * and one of the disks grows meanwhile. */
+static void merge_meanwhile(Co *co, int64_t granularity, bool lazy_source,
+                            bool source_grows, bool in_halves)
+{
+    Node *from = mem_node(&mem_driver, "from", MiB, 512);
+    Node *to = mem_node(&mem_driver, "to", MiB, 512);
+    DirtyBitmap *src = bitmap_create(from, granularity, "b", &error_abort);
+    DirtyBitmap *dst = bitmap_create(to, 4096, "b", &error_abort);
+    g_autoptr(Bitset) bits = bitset_new(bitset_size(dst->bits));
+
+    bitmap_set_loader(lazy_source ? src : dst, growing_loader,
+                      source_grows ? from : to);
+    bitmap_set_range(src, 100000, 1);
+    if (in_halves) {
+        g_assert_true(bitmap_gather(co, bits, dst, src, &error_abort));
+        g_assert_true(bitmap_gather(co, bits, dst, src, &error_abort));
+        g_assert_true(bitmap_merge_bits(co, dst, bits, NULL, &error_abort));
+    } else {
+        g_assert_true(bitmap_merge(co, dst, src, NULL, &error_abort));
+    }
+    g_assert_true(dirty(co, dst, 100000));
+    g_assert_true(dirty(co, dst, 3 * (lazy_source ? granularity : 4096)));
+    if (source_grows) {
+        /* It will be dirty here when this disk is so long. */
+        g_assert_cmpint(dst->cut_end, ==, MiB + 65536);
+    } else {
+        g_assert_cmpint(bitset_size(dst->bits), ==, (MiB + 65536) / 4096);
+        g_assert_true(dirty(co, dst, MiB));
+    }
+    node_unref(co, from);
+    node_unref(co, to);
+}
+
+static void merge_growing(Co *co, void *arg)
+{
+    for (int i = 0; i < 16; i++) {
+        if (!(i & 1) || (i & 2)) {
+            merge_meanwhile(co, i & 8 ? 4096 : 512, i & 2, i & 1, i & 4);
+        }
+    }
+}
+
+static void test_merge_growing(void)
+{
+    mem_test_run(merge_growing);
+}
+
 /* ---- all of it at random, beside a model ---- */
 
 #define MODEL_LEN (256 * 512)
@@ -656,6 +718,7 @@ int main(int argc, char **argv)
     g_test_add_func("/bitmap/sha256-is-qemus", test_sha256);
     g_test_add_func("/bitmap/freeze", test_freeze);
     g_test_add_func("/bitmap/lazy-loading", test_lazy_loading);
+    g_test_add_func("/bitmap/merge-growing", test_merge_growing);
     g_test_add_func("/bitmap/random-model", test_random_model);
     return g_test_run();
 }
