@@ -6,6 +6,10 @@
  * COPIED flags as well.
  *
  * L2 tables that lie side by side are read together.
+ *
+ * An entry of L1 that is damaged may lead to the guest's data, and the data may
+ * look like entries to be mended. So a table is written only when all has been
+ * counted, and only if as many L1 entries lead to it as refer to its cluster.
  */
 #include "block/qcow2-check.h"
 
@@ -23,11 +27,12 @@ struct TableWalk {
     void (*entry)(Co *co, TableWalk *w, uint32_t index);
     void (*table)(Co *co, TableWalk *w);
     bool active;
-    bool mend;                  /* flags */
+    bool mend, mend_l1;         /* flags */
     int64_t next_contiguous;    /* where this table's next data would not be a
                                  * fragment; 0: anywhere */
     int64_t l2_off;
     uint8_t *l2;
+    bool told;                  /* that its entries are mended: by another L1 */
     int dirty_from, dirty_to;   /* bytes of l2 that were mended */
 };
 
@@ -96,25 +101,45 @@ static void walk_drop_host(TableWalk *w, int index)
     w->dirty_to = at + s->l2_entry_size;
 }
 
-/* False if the entry has been mended and has no host cluster any more. */
+static bool has_data(const Qcow2State *s, uint64_t entry, uint64_t bitmap)
+{
+    return s->subclusters ? bitmap & QCOW2_SUB_ALL_ALLOC
+                          : !(entry & QCOW2_ZERO_FLAG);
+}
+
+static void drops_add(Qcow2Check *c, int64_t l2_off)
+{
+    gpointer key = GSIZE_TO_POINTER(l2_off);
+
+    if (!c->drops) {
+        c->drops = g_hash_table_new(NULL, NULL);
+    }
+    g_hash_table_insert(c->drops, key, GSIZE_TO_POINTER(
+        GPOINTER_TO_SIZE(g_hash_table_lookup(c->drops, key)) + 1));
+}
+
+/* False if the entry is going to be mended and has no host cluster then. */
 static bool walk_check_alignment(TableWalk *w, int index, uint64_t entry,
                                  uint64_t bitmap)
 {
     Qcow2Check *c = w->c;
     Qcow2State *s = qcow2_state(c->node);
     int64_t off = entry & QCOW2_OFFSET_MASK;
-    bool data = s->subclusters ? bitmap & QCOW2_SUB_ALL_ALLOC
-                               : !(entry & QCOW2_ZERO_FLAG);
-    bool mend = !data && c->fix.fix_errors;
+    bool data = has_data(s, entry, bitmap);
+    bool mend = !data && c->fix.fix_errors && c->tables &&
+                w->l2_off && !qcow2_in_cluster(s, w->l2_off);
 
     if (!qcow2_in_cluster(s, off)) {
         return true;
+    }
+    if (mend && w->told) {
+        return false;
     }
     qcow2_check_tell(c, mend, "offset=%" PRIx64 ": %s cluster is not properly "
                      "aligned; L2 entry corrupted.", off,
                      data ? "Data" : "Preallocated");
     if (mend) {
-        walk_drop_host(w, index);
+        drops_add(c, w->l2_off);
     }
     return !mend;
 }
@@ -170,6 +195,42 @@ static void walk_entry(TableWalk *w, int index)
 
 /* ---- tables ---- */
 
+int qcow2_check_tables_init(Qcow2Check *c)
+{
+    g_clear_pointer(&c->tables, g_free);
+    if (!c->fix.fix_errors && !c->fix.fix_leaks) {
+        return 0;
+    }
+    c->tables = g_try_new0(uint16_t, c->capacity);
+    c->tables_n = c->capacity;
+    return c->tables ? 0 : -ENOMEM;
+}
+
+void qcow2_check_tables_free(Qcow2Check *c)
+{
+    g_clear_pointer(&c->tables, g_free);
+    g_clear_pointer(&c->drops, g_hash_table_unref);
+}
+
+static void table_note(Qcow2Check *c, int64_t off)
+{
+    int64_t cluster = off >> qcow2_state(c->node)->cluster_bits;
+
+    if (c->tables && cluster < c->tables_n && c->tables[cluster] < UINT16_MAX) {
+        c->tables[cluster]++;
+    }
+}
+
+/* Nothing but L1 entries refers to the table's cluster; counts are the disk's. */
+static bool table_is_only_that(const Qcow2Check *c, int64_t off)
+{
+    const Qcow2State *s = qcow2_state(c->node);
+    int64_t cluster = off >> s->cluster_bits;
+
+    return c->tables && cluster < c->tables_n && !qcow2_in_cluster(s, off) &&
+           c->tables[cluster] == qcow2_check_count(c, cluster);
+}
+
 /* An image so damaged that the table lies on others is not mended further. */
 static int walk_write_back(Co *co, TableWalk *w)
 {
@@ -222,6 +283,8 @@ static void count_table(Co *co, TableWalk *w)
     bool plain = !s->subclusters && !s->external_data;
 
     w->next_contiguous = 0;
+    w->told = w->c->drops &&
+              g_hash_table_contains(w->c->drops, GSIZE_TO_POINTER(w->l2_off));
     for (int i = 0; i < 1 << s->l2_bits; i++) {
         uint64_t entry = ldq_be_p(w->l2 + i * s->l2_entry_size);
 
@@ -246,6 +309,7 @@ static void count_l1_entry(Co *co, TableWalk *w, uint32_t index)
                          "%" PRIx64, entry);
     }
     c->lost |= !qcow2_check_refer(c, off, s->cluster_size);
+    table_note(c, off);
     c->uncopied |= w->active && !(entry & QCOW2_COPIED);
     if (qcow2_in_cluster(s, off)) {
         qcow2_check_tell(c, false, "l2_offset=%" PRIx64 ": Table is not "
@@ -372,6 +436,55 @@ int qcow2_check_l1(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
     return r;
 }
 
+/* ---- host clusters that can't be ---- */
+
+static void drop_from_table(TableWalk *w)
+{
+    Qcow2State *s = qcow2_state(w->c->node);
+
+    w->dirty_from = w->dirty_to = 0;
+    for (int i = 0; i < 1 << s->l2_bits; i++) {
+        const uint8_t *p = w->l2 + i * s->l2_entry_size;
+        uint64_t entry = ldq_be_p(p);
+        uint64_t bitmap = s->subclusters ? ldq_be_p(p + 8) : 0;
+
+        if (!(entry & QCOW2_COMPRESSED_FLAG) &&
+            qcow2_in_cluster(s, entry & QCOW2_OFFSET_MASK) &&
+            !has_data(s, entry, bitmap)) {
+            walk_drop_host(w, i);
+        }
+    }
+}
+
+int qcow2_check_drop_hosts(Co *co, Qcow2Check *c)
+{
+    Qcow2State *s = qcow2_state(c->node);
+    g_autofree uint8_t *buf = g_try_malloc(s->cluster_size);
+    TableWalk w = { .c = c, .l2 = buf };
+    GHashTableIter iter;
+    gpointer key, number;
+    int r = buf ? 0 : -ENOMEM;
+
+    g_hash_table_iter_init(&iter, c->drops);
+    while (r >= 0 && g_hash_table_iter_next(&iter, &key, &number)) {
+        w.l2_off = GPOINTER_TO_SIZE(key);
+        if (!table_is_only_that(c, w.l2_off)) {
+            fprintf(stderr, "ERROR l2_offset=%" PRIx64 ": Something else is at "
+                    "the place of the table; nothing of it is repaired\n",
+                    w.l2_off);
+            c->res->corruptions += GPOINTER_TO_SIZE(number);
+            c->res->corruptions_fixed -= GPOINTER_TO_SIZE(number);
+            continue;
+        }
+        r = io_pread(co, c->node->file, w.l2_off, s->cluster_size, buf, 0);
+        if (r >= 0) {
+            drop_from_table(&w);
+            r = walk_write_back(co, &w);
+        }
+    }
+    return r;
+}
+
 /* ---- COPIED ---- */
 
 static void copied_set(uint8_t *p, uint64_t entry, bool copied)
@@ -395,7 +508,7 @@ static void copied_entry(Co *co, TableWalk *w, int index)
         (count == 1) == !!(entry & QCOW2_COPIED)) {
         return;
     }
-    mend = w->mend && !qcow2_in_cluster(s, w->l2_off);
+    mend = w->mend && table_is_only_that(c, w->l2_off);
     qcow2_check_tell(c, mend, "OFLAG_COPIED data cluster: l2_entry=%" PRIx64
                      " refcount=%" PRIu64, entry, count);
     if (mend) {
@@ -419,6 +532,21 @@ static void copied_table(Co *co, TableWalk *w)
     }
 }
 
+/* Whether nothing else lies where the active L1 table is. */
+static bool l1_is_only_that(const Qcow2Check *c)
+{
+    const Qcow2State *s = qcow2_state(c->node);
+    int64_t first = s->hdr.l1_offset >> s->cluster_bits;
+    int64_t n = qcow2_size_to_clusters(s, (int64_t)s->hdr.l1_size * 8);
+
+    for (int64_t i = first; i < first + n; i++) {
+        if (qcow2_check_count(c, i) != 1) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* L1 is written when all is done. */
 static void copied_l1_entry(Co *co, TableWalk *w, uint32_t index)
 {
@@ -433,10 +561,10 @@ static void copied_l1_entry(Co *co, TableWalk *w, uint32_t index)
         (count == 1) == !!(entry & QCOW2_COPIED)) {
         return;
     }
-    qcow2_check_tell(c, w->mend, "OFLAG_COPIED L2 cluster: l1_index=%" PRIu32
-                     " l1_entry=%" PRIx64 " refcount=%" PRIu64, index, entry,
-                     count);
-    if (w->mend) {
+    qcow2_check_tell(c, w->mend_l1, "OFLAG_COPIED L2 cluster: l1_index=%"
+                     PRIu32 " l1_entry=%" PRIx64 " refcount=%" PRIu64, index,
+                     entry, count);
+    if (w->mend_l1) {
         w->l1[index] = count == 1 ? entry | QCOW2_COPIED
                                   : entry & ~QCOW2_COPIED;
         w->l1_from = w->l1_to ? w->l1_from : index;
@@ -458,6 +586,7 @@ int qcow2_check_copied(Co *co, Qcow2Check *c)
     w.mend = c->fix.fix_errors ||
              (c->fix.fix_leaks && !res->corruptions && !res->leaks &&
               !res->check_errors);
+    w.mend_l1 = w.mend && l1_is_only_that(c);
     w.l1 = l1;
     if (r >= 0) {
         r = walk_l1(co, &w);

@@ -18,8 +18,11 @@
 int qcow2_check_references(Co *co, Qcow2Check *c)
 {
     Qcow2State *s = qcow2_state(c->node);
-    int r;
+    int r = qcow2_check_tables_init(c);
 
+    if (r < 0) {
+        return r;
+    }
     qcow2_check_refer(c, 0, s->cluster_size);
     r = qcow2_check_l1(co, c, s->hdr.l1_offset, s->hdr.l1_size, true);
     if (r >= 0) {
@@ -335,6 +338,9 @@ static int check_all(Co *co, Qcow2Check *c)
         /* Flags that say that a count is one wait for the count. */
         r = io_flush(co, c->node->file->child);
     }
+    if (r >= 0 && c->drops) {
+        r = qcow2_check_drop_hosts(co, c);
+    }
     return r < 0 ? r : qcow2_check_copied(co, c);
 }
 
@@ -403,6 +409,7 @@ static int check_image(Co *co, Node *node, const CheckOptions *opts,
         r = check_all(co, &c);
     }
     qcow2_check_count_free(&c);
+    qcow2_check_tables_free(&c);
     if (mend) {
         r2 = check_reload(co, node);
         r = r < 0 ? r : r2;

@@ -29,6 +29,12 @@ typedef struct Qcow2Check {
     uint16_t *counts16;         /* refcounts of at most 16 bits, or */
     uint64_t *counts64;
 
+    /* Who mends a table has to know that it is nothing else, too: how many L1
+     * entries lead to each of @tables_n clusters; NULL: nothing is mended. */
+    uint16_t *tables;
+    int64_t tables_n;
+    GHashTable *drops;          /* tables with entries whose host clusters, which
+                                 * can't be, are to go: offset to number */
     bool cautious;              /* nobody asked for it: what may be in use is
                                  * not given free */
     bool overflow;              /* of a count: others may be too small */
@@ -64,8 +70,14 @@ void qcow2_check_tell(Qcow2Check *c, bool mend, const char *fmt, ...)
 /* An L1 table and all that it refers to. @active: statistics. */
 int qcow2_check_l1(Co *co, Qcow2Check *c, int64_t off, uint32_t size,
                    bool active);
+/* Before all L1 tables; and when nothing of them is needed any more. */
+int qcow2_check_tables_init(Qcow2Check *c);
+void qcow2_check_tables_free(Qcow2Check *c);
 /* The COPIED flags of the active tables; the counts are what is on disk. */
 int qcow2_check_copied(Co *co, Qcow2Check *c);
+/* Drops from entries what was told to be mended; the counts are what is on
+ * disk. */
+int qcow2_check_drop_hosts(Co *co, Qcow2Check *c);
 
 /* Reads the snapshot table into s->snapshots. */
 int qcow2_check_snapshot_table(Co *co, Qcow2Check *c);
