@@ -72,6 +72,18 @@ Bitset *bitmap_bits_mut(Co *co, DirtyBitmap *bm, Error **errp)
     return bm->bits;
 }
 
+Bitset *bitmap_bits_to_store(Co *co, DirtyBitmap *bm, Error **errp)
+{
+    const Bitset *bits = bitmap_bits(co, bm, errp);
+    Bitset *copy = bits ? bitset_copy(bits) : NULL;
+
+    if (copy && bm->successor) {
+        bitmap_fold(bm->successor);
+        bitset_or(copy, bm->successor->bits);
+    }
+    return copy;
+}
+
 int64_t bitmap_count_bytes(Co *co, DirtyBitmap *bm)
 {
     const Bitset *bits;

@@ -401,7 +401,7 @@ bool bitmap_is_recording(const DirtyBitmap *bm)
 bool bitmap_is_changed(DirtyBitmap *bm)
 {
     bitmap_fold(bm);
-    return bm->changed;
+    return bm->changed || (bm->successor && bitmap_is_changed(bm->successor));
 }
 
 void bitmap_set_busy(DirtyBitmap *bm, bool busy)

@@ -273,7 +273,7 @@ static StoreJob *store_job_new(Co *co, Node *node, DirtyBitmap *bm,
                                Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
-    const Bitset *bits = bitmap_bits(co, bm, errp);
+    Bitset *bits = bitmap_bits_to_store(co, bm, errp);
     StoreJob *job;
 
     if (!bits) {
@@ -281,7 +281,7 @@ static StoreJob *store_job_new(Co *co, Node *node, DirtyBitmap *bm,
     }
     job = g_new0(StoreJob, 1);
     job->bm = bm;
-    job->bits = bitset_copy(bits);
+    job->bits = bits;
     job->old = qcow2_bitmap_stored(node, bm->name);
     job->table_size = qcow2_bitmap_table_size(node->length,
                                               bm->granularity_shift,

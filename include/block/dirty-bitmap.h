@@ -85,7 +85,7 @@ DirtyBitmap *bitmap_lookup(const char *node, const char *name, Node **ret_node,
 int64_t bitmap_granularity(const DirtyBitmap *bm);
 /* Whether writes are recorded, be it in a successor: as QMP shows it. */
 bool bitmap_is_recording(const DirtyBitmap *bm);
-/* Whether it must be stored, with what is pending. */
+/* Whether it must be stored, with what is pending and what a successor has. */
 bool bitmap_is_changed(DirtyBitmap *bm);
 void bitmap_set_busy(DirtyBitmap *bm, bool busy);
 void bitmap_set_persistent(DirtyBitmap *bm, bool persistent);
@@ -110,6 +110,9 @@ void bitmap_set_loader(DirtyBitmap *bm,
 const Bitset *bitmap_bits(Co *co, DirtyBitmap *bm, Error **errp);
 /* The same to change them; marks it changed. */
 Bitset *bitmap_bits_mut(Co *co, DirtyBitmap *bm, Error **errp);
+/* A copy of the bits, and of a successor's: how a freeze may end is not known to
+ * who finds them in the image. Suspends as bitmap_bits(); NULL on error. */
+Bitset *bitmap_bits_to_store(Co *co, DirtyBitmap *bm, Error **errp);
 int64_t bitmap_count_bytes(Co *co, DirtyBitmap *bm);    /* dirty bytes, as
                                                          * QMP's count */
 /* Clears all; *@backup (if not NULL) takes the old bits, for undo. */
