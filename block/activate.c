@@ -93,12 +93,13 @@ static bool flush(Co *co, Node *node, Error **errp)
     return ret >= 0;
 }
 
-/* What is stored is to be flushed. A driver that fails goes on as before. */
+/* What is stored is to be flushed. A driver that fails goes on as before. One of
+ * a read-only node has nothing to store, but what it knows gets stale. */
 static bool store(Co *co, Node *node, Error **errp)
 {
     bool ok = true;
 
-    if (!node->read_only && node->drv->inactivate) {
+    if (node->drv->inactivate) {
         co_move(co, node->loop);
         ok = node->drv->inactivate(co, node, errp);
         co_move(co, loop_main());

@@ -372,6 +372,19 @@ static void load_warn_outdated(void)
                 "image file to fix.");
 }
 
+/* The image's go again, those that are the node's alone stay. */
+static void load_undo(Node *node)
+{
+    DirtyBitmap *next;
+
+    for (DirtyBitmap *bm = bitmap_first(node); bm; bm = next) {
+        next = bitmap_next(bm);
+        if (bm->persistent && !bm->busy) {
+            bitmap_release(bm);
+        }
+    }
+}
+
 bool qcow2_load_bitmaps(Co *co, Node *node, Error **errp)
 {
     Qcow2State *s = qcow2_state(node);
@@ -388,7 +401,7 @@ bool qcow2_load_bitmaps(Co *co, Node *node, Error **errp)
             return true;
         }
         if (!load_all(co, node, !writable, !writable, errp)) {
-            bitmap_release_all(node);
+            load_undo(node);
             qcow2_bitmaps_close(node);
             return false;
         }

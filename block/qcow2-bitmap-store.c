@@ -549,6 +549,16 @@ static bool store_nothing(Node *node, bool release, Error **errp)
     return true;
 }
 
+bool qcow2_bitmaps_can_go(Node *node, Error **errp)
+{
+    for (DirtyBitmap *bm = bitmap_first(node); bm; bm = bitmap_next(bm)) {
+        if (bm->persistent && !bitmap_check(bm, BITMAP_CHECK_BUSY, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool qcow2_store_bitmaps(Co *co, Node *node, bool release, bool keep_in_use,
                          Error **errp)
 {

@@ -61,6 +61,8 @@ bool qcow2_load_bitmaps(Co *co, Node *node, Error **errp);
  * inactivate). With @keep_in_use they stay marked. */
 bool qcow2_store_bitmaps(Co *co, Node *node, bool release, bool keep_in_use,
                          Error **errp);
+/* False: somebody uses one, which then can't be freed. */
+bool qcow2_bitmaps_can_go(Node *node, Error **errp);
 void qcow2_bitmaps_close(Node *node);
 /* False: some were found damaged when the image was opened read-only, which stops
  * it from becoming writable. */

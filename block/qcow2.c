@@ -411,7 +411,10 @@ static bool release_bitmaps(Co *co, Node *node, Error **errp)
 
 static bool qcow2_inactivate(Co *co, Node *node, Error **errp)
 {
-    if (!end_writing(co, node, errp)) {
+    if (!qcow2_bitmaps_can_go(node, errp)) {
+        return false;
+    }
+    if (is_writable(node) && !end_writing(co, node, errp)) {
         resume_writing(co, node);
         return false;
     }
