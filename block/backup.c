@@ -8,6 +8,8 @@
  *     copy       the filter's copy state: what is still to copy
  *     root       of the job, on the filter: counts its background chunks
  *     freeze     of the bitmap: stands still while a successor records
+ *     keeper     on the bitmap's node, which the graph may come to leave out:
+ *                it stays, and on this loop
  *
  * The job copies in the background what guests have not made the filter copy
  * before, until nothing is left (sync=none: it only waits), and flushes the
@@ -35,6 +37,7 @@ typedef struct BackupJob {
     CopyState *copy;
     Root *root;
     BitmapFreeze *freeze;       /* NULL: no bitmap */
+    Root *keeper;               /* NULL: no bitmap */
     int64_t off, len;           /* the part that is copied: whole clusters */
     CopyRun run;                /* the run coroutine's */
     bool flushed;               /* the target has what is not left to copy */
@@ -289,6 +292,7 @@ static void backup_clean(Co *co, Job *job)
     BackupJob *b = container_of(job, BackupJob, common);
 
     root_free(co, b->root);
+    root_free(co, b->keeper);
     b->cbw->busy--;
     cbw_drop(co, b->cbw);
 }
@@ -472,6 +476,24 @@ static BackupJob *make_job(const BackupCommon *arg, JobTxn *txn, Error **errp)
     return job_create(arg->job_id, &backup_driver, txn, flags, errp);
 }
 
+static const RootOps keeper_ops = {
+    .kind = "block job",
+    .stay_at_node = true,
+    .loop_can_change = root_refuse_loop,
+};
+
+static bool hold_graph(Co *co, BackupJob *b, const DirtyBitmap *bm,
+                       Error **errp)
+{
+    b->root = copy_job_guard(co, &b->common, b->cbw, PERM_CONSISTENT_READ,
+                             PERM_ALL, errp);
+    if (b->root && bm) {
+        b->keeper = root_open(co, bm->node, b->common.id, &keeper_ops, NULL, 0,
+                              PERM_ALL, errp);
+    }
+    return b->root && (b->keeper || !bm);
+}
+
 static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
                      DirtyBitmap *bm, Error **errp)
 {
@@ -489,9 +511,7 @@ static bool fill_job(Co *co, BackupJob *b, const BackupCommon *arg,
     if (arg->has_speed && !job_user_set_speed(&b->common, arg->speed, errp)) {
         return false;
     }
-    b->root = copy_job_guard(co, &b->common, b->cbw, PERM_CONSISTENT_READ,
-                             PERM_ALL, errp);
-    if (!b->root) {
+    if (!hold_graph(co, b, bm, errp)) {
         return false;
     }
     co_move(co, b->cbw->loop);
@@ -551,6 +571,7 @@ void backup_job_undo(Co *co, Job *job)
     b->bitmap_mode = BITMAP_SYNC_MODE_NEVER;
     settle_bitmap(co, b, false);
     root_free(co, b->root);
+    root_free(co, b->keeper);
     cbw_drop(co, b->cbw);
     job_early_fail(co, job);
 }

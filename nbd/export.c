@@ -13,6 +13,8 @@
 
 #include "nbd/server-internal.h"
 
+#include "block/graph.h"
+
 static const BlockExportDriver nbd_export_driver;
 
 NbdExportFacts nbd_export_facts(Co *co, NbdExport *exp)
@@ -84,6 +86,70 @@ static bool check_strings(const char *name, const char *description,
     return true;
 }
 
+/* ---- bitmaps ---- */
+
+/*
+ * A bitmap's node may be no part of what is exported, or cease to be: it stays
+ * nevertheless, and on the same loop, for its bits are read from there.
+ */
+static bool goes_along(Node *node, const Node *with, Error **errp)
+{
+    g_autoptr(GPtrArray) all = graph_connected(node);
+
+    if (!g_ptr_array_find(all, with, NULL)) {
+        error_setg(errp, "Node '%s' and the bitmaps of its export need the "
+                   "same iothread", with->name);
+        return false;
+    }
+    return true;
+}
+
+static bool keeper_loop_can_change(Root *keeper, Loop *loop, Error **errp)
+{
+    const NbdExport *exp = keeper->opaque;
+
+    return goes_along(root_node(keeper), root_node(exp->common.root), errp);
+}
+
+static bool nbd_export_loop_can_change(BlockExport *common, Loop *loop,
+                                       Error **errp)
+{
+    const NbdExport *exp = container_of(common, NbdExport, common);
+    Node *node = root_node(common->root);
+
+    for (guint i = 0; i < exp->keepers->len; i++) {
+        Root *keeper = g_ptr_array_index(exp->keepers, i);
+
+        if (!goes_along(root_node(keeper), node, errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const RootOps keeper_ops = {
+    .kind = "export",
+    .stay_at_node = true,
+    .loop_can_change = keeper_loop_can_change,
+};
+
+static bool keep_bitmap(Co *co, NbdExport *exp, Node *node, DirtyBitmap *bm,
+                        Error **errp)
+{
+    Root *keeper;
+
+    if (!graph_set_loop(co, bm->node, node->loop, errp)) {
+        return false;
+    }
+    keeper = root_open(co, bm->node, "", &keeper_ops, exp, 0, PERM_ALL, errp);
+    if (!keeper) {
+        return false;
+    }
+    keeper->allow_inactive = true;
+    g_ptr_array_add(exp->keepers, keeper);
+    return true;
+}
+
 /* A bitmap of the export's node or of one below it; or of any node, where the
  * reference names one. */
 static DirtyBitmap *find_bitmap(Node *node, const BlockDirtyBitmapOrStr *ref,
@@ -107,12 +173,10 @@ static DirtyBitmap *find_bitmap(Node *node, const BlockDirtyBitmapOrStr *ref,
     return NULL;
 }
 
-static bool add_bitmap(NbdExport *exp, Node *node,
-                       const BlockDirtyBitmapOrStr *ref, Error **errp)
+static bool check_bitmap(const NbdExport *exp, const Node *node,
+                         const DirtyBitmap *bm, Error **errp)
 {
-    DirtyBitmap *bm = find_bitmap(node, ref, errp);
-
-    if (!bm || !bitmap_check(bm, BITMAP_CHECK_ALLOW_RO, errp)) {
+    if (!bitmap_check(bm, BITMAP_CHECK_ALLOW_RO, errp)) {
         return false;
     }
     if (!exp->common.writable && !node->read_only &&
@@ -121,23 +185,44 @@ static bool add_bitmap(NbdExport *exp, Node *node,
                    "export", bm->name);
         return false;
     }
-    g_ptr_array_add(exp->contexts,
-                    nbd_context_bitmap(bm, exp->bitmaps->len));
-    g_ptr_array_add(exp->bitmaps, bm);
-    bitmap_set_busy(bm, true);
     return true;
 }
 
-/* On the main loop; lets go of the bitmaps where they live. */
+/* On the main loop, as all that follows. */
+static bool add_bitmap(Co *co, NbdExport *exp, Node *node,
+                       const BlockDirtyBitmapOrStr *ref, Error **errp)
+{
+    DirtyBitmap *bm = find_bitmap(node, ref, errp);
+
+    if (!bm || !check_bitmap(exp, node, bm, errp) ||
+        !keep_bitmap(co, exp, node, bm, errp)) {
+        return false;
+    }
+    g_ptr_array_add(exp->contexts,
+                    nbd_context_bitmap(bm, exp->bitmaps->len));
+    g_ptr_array_add(exp->bitmaps, bm);
+    co_move(co, bm->node->loop);
+    bitmap_set_busy(bm, true);
+    co_move(co, loop_main());
+    return true;
+}
+
+/* Lets go of the bitmaps where they live. */
 static void export_free_contents(Co *co, NbdExport *exp)
 {
-    co_move(co, root_node(exp->common.root)->loop);
     for (guint i = 0; i < exp->bitmaps->len; i++) {
-        bitmap_set_busy(g_ptr_array_index(exp->bitmaps, i), false);
+        DirtyBitmap *bm = g_ptr_array_index(exp->bitmaps, i);
+
+        co_move(co, bm->node->loop);
+        bitmap_set_busy(bm, false);
     }
     co_move(co, loop_main());
+    for (guint i = 0; i < exp->keepers->len; i++) {
+        root_free(co, g_ptr_array_index(exp->keepers, i));
+    }
     nbd_coverage_free(exp->coverage);
     g_ptr_array_free(exp->bitmaps, true);
+    g_ptr_array_free(exp->keepers, true);
     g_ptr_array_free(exp->contexts, true);
     g_ptr_array_free(exp->conns, true);
     g_ptr_array_free(exp->served, true);
@@ -155,15 +240,15 @@ static bool add_contexts(Co *co, NbdExport *exp,
     if (opts->has_allocation_depth && opts->allocation_depth) {
         g_ptr_array_add(exp->contexts, nbd_context_depth());
     }
-    co_move(co, node->loop);
     for (BlockDirtyBitmapOrStrList *b = opts->bitmaps; b && ok; b = b->next) {
-        ok = add_bitmap(exp, node, b->value, errp);
+        ok = add_bitmap(co, exp, node, b->value, errp);
     }
     g_ptr_array_add(exp->contexts, nbd_context_joint());
     if (ok && exp->bitmaps->len) {
+        co_move(co, node->loop);
         exp->coverage = nbd_coverage_new(exp->bitmaps, node->length);
+        co_move(co, loop_main());
     }
-    co_move(co, loop_main());
     return ok;
 }
 
@@ -202,6 +287,7 @@ static bool nbd_export_create(Co *co, BlockExport *common,
     exp->contexts =
         g_ptr_array_new_with_free_func((GDestroyNotify)nbd_context_free);
     exp->bitmaps = g_ptr_array_new();
+    exp->keepers = g_ptr_array_new();
     exp->conns = g_ptr_array_new();
     exp->served = g_ptr_array_new();
     exp->flags = base_flags(exp);
@@ -289,6 +375,7 @@ static const BlockExportDriver nbd_export_driver = {
     .remove = nbd_export_remove,
     .client_leaving = nbd_export_client_leaving,
     .query = nbd_export_query,
+    .loop_can_change = nbd_export_loop_can_change,
     .loop_changed = nbd_export_loop_changed,
 };
 

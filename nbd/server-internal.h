@@ -63,6 +63,7 @@ struct NbdExport {
                                  * what the handshake decides */
     GPtrArray *contexts;        /* of NbdContext, by position */
     GPtrArray *bitmaps;         /* of DirtyBitmap that it keeps busy */
+    GPtrArray *keepers;         /* of Root: one on each bitmap's node */
     GPtrArray *conns;           /* of NbdConn that have entered (main loop) */
     Loop *loop;                 /* the graph's, as the main loop knows it: where
                                  * to begin a walk that root_begin ends */

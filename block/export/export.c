@@ -63,7 +63,11 @@ static bool export_loop_can_change(Root *root, Loop *loop, Error **errp)
 {
     BlockExport *exp = root->opaque;
 
-    return !exp->fixed_iothread || root_refuse_loop(root, loop, errp);
+    if (exp->fixed_iothread) {
+        return root_refuse_loop(root, loop, errp);
+    }
+    return !exp->drv->loop_can_change ||
+           exp->drv->loop_can_change(exp, loop, errp);
 }
 
 static void export_loop_changed(Root *root, Loop *loop)

@@ -25,7 +25,8 @@ typedef struct BlockExportDriver {
     bool (*client_leaving)(BlockExport *exp);
     /* What only this kind tells of itself. Suspends. Optional. */
     void (*query)(Co *co, BlockExport *exp, BlockExportInfo *info);
-    /* As RootOps.loop_changed. Optional. */
+    /* As RootOps.loop_can_change and loop_changed. Optional. */
+    bool (*loop_can_change)(BlockExport *exp, Loop *loop, Error **errp);
     void (*loop_changed)(BlockExport *exp, Loop *loop);
 } BlockExportDriver;
 
