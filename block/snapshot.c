@@ -7,7 +7,8 @@
  *
  * Two edits of one transaction. The node is what the snapshot shows from then
  * on and gets read-only, but only when everything else has been committed: a
- * reopen has no undo that could not fail.
+ * reopen has no undo that could not fail, and another commit may have to write
+ * the image (a bitmap is taken out of it).
  */
 
 #include "block/snapshot.h"
@@ -34,30 +35,47 @@ bool snapshot_check_overlay(const Node *overlay, Error **errp)
     return true;
 }
 
-/* What can't be opened read-only stays as it is. */
-static void snapshot_seal(Co *co, void *opaque)
-{
-    Node *node = opaque;
+typedef struct SnapshotSeal {
+    Node *node;                 /* a reference is held */
+    bool committed;
+} SnapshotSeal;
 
-    if (!node->read_only) {
-        reopen_set_read_only(co, node, true, NULL);
+static void snapshot_seal_commit(Co *co, void *opaque)
+{
+    SnapshotSeal *seal = opaque;
+
+    seal->committed = true;
+}
+
+/* What can't be opened read-only stays as it is. */
+static void snapshot_seal_release(Co *co, void *opaque)
+{
+    g_autofree SnapshotSeal *seal = opaque;
+
+    if (seal->committed && !seal->node->read_only) {
+        reopen_set_read_only(co, seal->node, true, NULL);
     }
+    node_unref(co, seal->node);
 }
 
 static const TransactionOps snapshot_seal_ops = {
-    .commit = snapshot_seal,
+    .commit = snapshot_seal_commit,
+    .release = snapshot_seal_release,
 };
 
 bool snapshot_append(Co *co, Transaction *tran, Node *node, Node *overlay,
                      Error **errp)
 {
+    SnapshotSeal *seal;
+
     control_assert();
     if (!graph_attach(co, tran, overlay, "backing", ROLE_COW, node, errp) ||
         !graph_replace_node(co, tran, node, overlay, errp) ||
         !graph_check_one(tran, overlay, errp)) {
         return false;
     }
-    /* The overlay's edge holds @node. */
-    tran_add(tran, &snapshot_seal_ops, node);
+    seal = g_new0(SnapshotSeal, 1);
+    seal->node = node_ref(node);
+    tran_add(tran, &snapshot_seal_ops, seal);
     return true;
 }
