@@ -136,7 +136,6 @@ static void finalize_each(Co *co, JobTxn *txn)
 
 static void cancel_one(Job *job, bool force)
 {
-    job->cancelled = true;
     job_ask(job, JOB_REQUEST_CANCEL | (force ? JOB_REQUEST_FORCE : 0), 0);
     co_queue_wake_all(&job->resume);
 }
@@ -217,6 +216,7 @@ void job_completed(Co *co, Job *job)
 
 void job_cancel(Co *co, Job *job, bool force)
 {
+    job->cancelled = true;
     if (job->drv->cancel && !job->drv->cancel(job, force)) {
         if (job->pause_count && job->user_paused) {
             job_user_resume(job, NULL);

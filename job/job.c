@@ -298,7 +298,7 @@ bool job_user_complete(Co *co, Job *job, Error **errp)
     if (!job_verb_allowed(job, JOB_VERB_COMPLETE, errp)) {
         return false;
     }
-    if (job_is_cancelled(job) || !job->drv->complete) {
+    if (job->cancelled || job_is_cancelled(job) || !job->drv->complete) {
         error_setg(errp, "The active block job '%s' cannot be completed",
                    job->id);
         return false;

@@ -66,7 +66,7 @@ struct Job {
     bool started;
     bool returned;                      /* the run coroutine has ended */
     bool user_paused;                   /* by job-pause, or stopped on error */
-    bool cancelled;
+    bool cancelled;                     /* also if it is to finish well */
     int pause_count;
     int refs;
     int ret;
