@@ -69,6 +69,7 @@ static int io_copy_range_to(Co *co, Edge *edge, int64_t off,
     if (node->read_only || !io_copy_range_fits(node, off, cr->len)) {
         return node->read_only ? -EPERM : -ENOTSUP;
     }
+    io_check_threshold(node, off + cr->len);
     io_track_begin(co, &req, node, off, cr->len, cr->flags & REQ_SERIALISING);
     if (!io_copy_range_fits(node, off, cr->len)) {
         io_track_end(&req);     /* the node has become shorter meanwhile */

@@ -43,6 +43,9 @@ static inline void io_tell_watch(const Edge *edge, int64_t off, int64_t len)
 
 /* ---- io.c ---- */
 
+/* Something will be written up to @end: tells once, before what goes beyond. */
+void io_check_threshold(Node *node, int64_t end);
+
 /* The end of a tracked request: the data of [off, off + len) may have changed.
  * @grown: the node reaches at least so far now; 0: not known to grow. */
 void io_leave_write(Co *co, TrackedReq *req, int64_t off, int64_t len,

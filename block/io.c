@@ -28,8 +28,7 @@ static void io_enter(const Node *node, int64_t off, int64_t len)
     g_assert(off >= 0 && len >= 0 && off <= BLOCK_MAX_LENGTH - len);
 }
 
-/* Told once, before the write that goes beyond. */
-static void io_check_threshold(Node *node, int64_t end)
+void io_check_threshold(Node *node, int64_t end)
 {
     int64_t threshold = node->write_threshold;
 
