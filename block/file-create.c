@@ -353,6 +353,19 @@ static int file_sync_directory(const char *filename)
     return ret == -EINVAL ? 0 : ret;
 }
 
+/* What is not known to be on disk has failed as a whole: nobody would undo it. */
+static void file_rename_undo(const FileRename *r)
+{
+    int ret = 0;
+
+    if (r->how == IMAGE_NAME_ADD) {
+        ret = unlink(r->new);
+    } else if (r->how == IMAGE_NAME_EXCHANGE) {
+        ret = renameat2(AT_FDCWD, r->old, AT_FDCWD, r->new, RENAME_EXCHANGE);
+    }
+    (void)ret;
+}
+
 static int64_t file_rename_work(void *arg)
 {
     FileRename *r = arg;
@@ -369,7 +382,14 @@ static int64_t file_rename_work(void *arg)
         ret = renameat2(AT_FDCWD, r->old, AT_FDCWD, r->new, RENAME_EXCHANGE);
         break;
     }
-    return ret < 0 ? -errno : file_sync_directory(r->new);
+    if (ret < 0) {
+        return -errno;
+    }
+    ret = file_sync_directory(r->new);
+    if (ret < 0) {
+        file_rename_undo(r);
+    }
+    return ret;
 }
 
 static int file_rename(Co *co, Node *node, ImageRename how, const char *name)

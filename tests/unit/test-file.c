@@ -7,6 +7,7 @@
 #include "mem-driver.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "block/create.h"
@@ -146,6 +147,61 @@ static void test_direct(void)
         return;
     }
     mem_test_run(direct);
+}
+
+/* ---- other names ---- */
+
+/* With no descriptor to be had the directory can't be synced. */
+static int rename_without_sync(Co *co, Node *node, ImageRename how,
+                               const char *name)
+{
+    int next = dup(0), ret;
+    struct rlimit old, none;
+
+    close(next);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &old), ==, 0);
+    none = (struct rlimit) { next, old.rlim_max };
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    ret = node->drv->image->rename(co, node, how, name);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &old), ==, 0);
+    return ret;
+}
+
+/* A step that fails has not been taken. */
+static void names(Co *co, void *arg)
+{
+    g_autofree char *path = path_of("name"), *other = path_of("other");
+    g_autofree char *added = path_of("added");
+    struct stat own, st;
+    Root *root;
+    Node *node;
+
+    make_file(path, 4096);
+    make_file(other, 8192);
+    root = open_root(co, "{\"driver\":\"file\",\"filename\":\"%s\"}", path,
+                     RW);
+    node = root_node(root);
+    g_assert_cmpint(stat(path, &own), ==, 0);
+    g_assert_cmpint(rename_without_sync(co, node, IMAGE_NAME_ADD, added), ==,
+                    -EMFILE);
+    g_assert_cmpint(stat(added, &st), <, 0);
+    g_assert_cmpint(rename_without_sync(co, node, IMAGE_NAME_EXCHANGE, other),
+                    ==, -EMFILE);
+    g_assert_cmpint(stat(path, &st), ==, 0);
+    g_assert_cmpuint(st.st_ino, ==, own.st_ino);
+    g_assert_cmpint(node->drv->image->rename(co, node, IMAGE_NAME_ADD, added),
+                    ==, 0);
+    g_assert_cmpint(stat(added, &st), ==, 0);
+    g_assert_cmpuint(st.st_ino, ==, own.st_ino);
+    g_assert_cmpint(rename_without_sync(co, node, IMAGE_NAME_ADD, added), ==,
+                    -EEXIST);
+    g_assert_cmpint(stat(added, &st), ==, 0);
+    root_free(co, root);
+}
+
+static void test_names(void)
+{
+    mem_test_run(names);
 }
 
 /* ---- short and interrupted calls ---- */
@@ -782,6 +838,7 @@ int main(int argc, char **argv)
     g_test_add_func("/file/requests", test_requests);
     g_test_add_func("/file/direct", test_direct);
     g_test_add_func("/file/short-and-interrupted", test_moody);
+    g_test_add_func("/file/names", test_names);
     g_test_add_func("/host-device/requests", test_device);
     g_test_add_func("/file/odd-length", test_odd_length);
     g_test_add_func("/file/holes", test_holes);
