@@ -35,6 +35,7 @@ typedef struct PopulateJob {
     Bitset *found;
     /* The run coroutine's and its workers'; the graph's loop. */
     int64_t pos;                /* all before it is in found or under way */
+    int64_t told;               /* how far it has ever been: the progress */
     int64_t failed_at, failed_len;
     int failed;                 /* -errno of the lowest chunk that failed */
     RateLimit limit;

@@ -158,7 +158,8 @@ static int64_t populate_step_len(const PopulateJob *p)
 
 static void populate_advance(PopulateJob *p, int64_t to)
 {
-    job_progress_add(&p->common, to - p->pos);
+    job_progress_add(&p->common, MAX(to - p->told, 0));
+    p->told = MAX(to, p->told);
     p->pos = to;
 }
 

@@ -490,22 +490,31 @@ static void test_ignore(void)
 static void stop(Co *co, void *opaque)
 {
     BlockDirtyBitmapPopulate arg = args(BITMAP_PATTERN_NON_ZERO, NULL);
+    int64_t told = 0;
     Trouble t;
     Job *job;
 
     trouble_new(co, &t);
     disk_of(t.node)->mem.fail_read = -EIO;
+    disk_of(t.node)->mem.latency_ns = 50 * 1000 * 1000;
     arg.has_on_error = true;
     arg.on_error = BLOCKDEV_ON_ERROR_STOP;
     job = start(co, &arg);
+    /* What was read behind the error is read again, and told once. */
     while (job->status != JOB_STATUS_PAUSED) {
-        co_sleep(co, 1000 * 1000);
+        g_assert_cmpint(job->progress_current, >=, told);
+        told = job->progress_current;
+        co_sleep(co, 100 * 1000);
     }
+    g_assert_cmpint(job->progress_current, >=, told);
     g_assert_cmpint(job->iostatus, ==, BLOCK_DEVICE_IO_STATUS_FAILED);
     trouble_write(co, &t);
     disk_of(t.node)->mem.fail_read = 0;
     g_assert_true(job_user_resume(job, &error_abort));
+    job_ref(job);
     g_assert_cmpint(job_wait(co, job, &error_abort), ==, 0);
+    g_assert_cmpint(job->progress_current, ==, job->progress_total);
+    job_unref(job);
     trouble_expect(co, &t, 4, true);
 }
 
