@@ -255,6 +255,16 @@ static void commit_freeze(Co *co, BackupJob *b, DirtyBitmap *bm)
     bitset_free(elsewhere);
 }
 
+/* It is not known what the target has, and what the bitmap held before says
+ * nothing about it: none of what was to be copied counts as there. */
+static void lack_all(BackupJob *b, DirtyBitmap *bm)
+{
+    if (!bitmap_sync_copies(b->sync)) {
+        bitmap_set_range(bm, b->off,
+                         MIN(b->len, bm->node->length - b->off));
+    }
+}
+
 static void settle_bitmap(Co *co, BackupJob *b, bool success)
 {
     DirtyBitmap *bm;
@@ -272,6 +282,9 @@ static void settle_bitmap(Co *co, BackupJob *b, bool success)
         }
     } else {
         bitmap_freeze_rollback(co, b->freeze);
+        if (b->bitmap_mode == BITMAP_SYNC_MODE_ALWAYS) {
+            lack_all(b, bm);
+        }
     }
     b->freeze = NULL;
     co_move(co, loop_main());

@@ -29,14 +29,15 @@ static int mirror_copy_rest(Co *co, MirrorJob *m)
 static void mirror_free_copy(Co *co, MirrorJob *m)
 {
     DrainSection *s = drain_section_begin(co, m->filter);
-    bool flushed;
+    bool asked = bitmap_sync_copies(m->sync), flushed;
 
     copy_job_kick_target(&m->common, m->target);
     flushed = m->copied || io_flush(co, m->target) == 0;
     co_move(co, loop_main());
-    if (!m->copied && flushed) {
+    /* A bitmap that was copied has all this time recorded what is lacking. */
+    if (!m->copied && (flushed || !asked)) {
         mirror_bitmap_fail(co, &m->bitmap, m->copy,
-                           !m->begun && !bitmap_sync_copies(m->sync));
+                           !asked && !(m->begun && flushed));
     }
     mirror_top(m->filter)->copy = NULL;
     copy_state_free(m->copy);
