@@ -34,7 +34,7 @@ struct NbdCoverageClient {
 struct NbdCoverage {
     Bitset *seen;           /* by anybody */
     int shift;
-    int64_t length;         /* of the disk when the export was made */
+    int64_t length;         /* of the disk */
     GPtrArray *bitmaps;     /* of DirtyBitmap; the export's */
     GPtrArray *clients;     /* of NbdCoverageClient */
 };
@@ -58,7 +58,8 @@ static int64_t coverage_seen(const NbdCoverage *c, const Bitset *seen,
 }
 
 /* Of the bytes in [off, end) that are dirty, those not in @seen; *@covered (may be
- * NULL): those that are. */
+ * NULL): those that are. The disk, or the one that the bitmap is of, may be
+ * shorter. */
 static int64_t coverage_left(Co *co, const NbdCoverage *c, guint bitmap,
                              const Bitset *seen, int64_t off, int64_t end,
                              int64_t *covered)
@@ -66,15 +67,18 @@ static int64_t coverage_left(Co *co, const NbdCoverage *c, guint bitmap,
     DirtyBitmap *bm = g_ptr_array_index(c->bitmaps, bitmap);
     const Bitset *bits = bitmap_bits(co, bm, NULL);
     int shift = bm->granularity_shift;
-    int64_t bit = off >> shift;
-    int64_t last = DIV_ROUND_UP(end, INT64_C(1) << shift);
-    int64_t first, n, dirty = 0, known = 0;
+    int64_t bit = off >> shift, first, n, last, dirty = 0, known = 0;
 
-    if (!bits) {            /* it can't be loaded: who knows */
+    end = MIN(MIN(end, c->length), bitset_size(seen) << c->shift);
+    last = DIV_ROUND_UP(end, INT64_C(1) << shift);
+    if (bits) {
+        last = MIN(last, bitset_size(bits));
+    } else if (off < end) {         /* it can't be loaded: who knows */
         dirty = end - off;
         known = coverage_seen(c, seen, off, end);
     }
-    while (bits && bitset_next_run(bits, bit, last, INT64_MAX, &first, &n)) {
+    while (bits && off < end &&
+           bitset_next_run(bits, bit, last, INT64_MAX, &first, &n)) {
         int64_t a = MAX(first << shift, off);
         int64_t b = MIN((first + n) << shift, end);
 
@@ -132,6 +136,25 @@ void nbd_coverage_free(NbdCoverage *c)
     }
 }
 
+static void coverage_client_resize(const NbdCoverage *c,
+                                   NbdCoverageClient *client)
+{
+    bitset_resize(client->seen, DIV_ROUND_UP(c->length,
+                                             INT64_C(1) << c->shift));
+    for (guint i = 0; i < c->bitmaps->len; i++) {
+        client->bitmaps[i].left = 0;        /* to be counted again */
+    }
+}
+
+void nbd_coverage_resize(NbdCoverage *c, int64_t length)
+{
+    c->length = length;
+    bitset_resize(c->seen, DIV_ROUND_UP(length, INT64_C(1) << c->shift));
+    for (guint i = 0; i < c->clients->len; i++) {
+        coverage_client_resize(c, g_ptr_array_index(c->clients, i));
+    }
+}
+
 /* ---- clients ---- */
 
 static void coverage_make_room(NbdCoverage *c)
@@ -171,6 +194,7 @@ static NbdCoverageClient *coverage_client_find(const NbdCoverage *c,
 static NbdCoverageClient *coverage_client_new(Co *co, NbdCoverage *c,
                                               const char *name)
 {
+    int64_t length = c->length;
     NbdCoverageClient *known;
     NbdCoverageClient *client = g_malloc0(
         sizeof(*client) + c->bitmaps->len * sizeof(CoveredBitmap));
@@ -180,6 +204,9 @@ static NbdCoverageClient *coverage_client_new(Co *co, NbdCoverage *c,
     for (guint i = 0; i < c->bitmaps->len; i++) {
         client->bitmaps[i].left = coverage_left(co, c, i, client->seen, 0,
                                                 c->length, NULL);
+    }
+    if (c->length != length) {
+        coverage_client_resize(c, client);
     }
     known = coverage_client_find(c, name);
     if (known) {
@@ -272,6 +299,10 @@ void nbd_coverage_note(Co *co, NbdConn *conn, int64_t off, int64_t len)
     for (guint i = 0; i < c->bitmaps->len; i++) {
         client->bitmaps[i].left -= coverage_left(co, c, i, client->seen, off,
                                                  end, NULL);
+    }
+    last = MIN(last, bitset_size(c->seen));     /* it may have suspended */
+    if (first >= last) {
+        return;
     }
     bitset_set(client->seen, first, last - first);
     bitset_set(c->seen, first, last - first);

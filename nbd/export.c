@@ -210,6 +210,10 @@ static bool add_bitmap(Co *co, NbdExport *exp, Node *node,
 /* Lets go of the bitmaps where they live. */
 static void export_free_contents(Co *co, NbdExport *exp)
 {
+    NbdCoverage *coverage;
+
+    co_move(co, root_node(exp->common.root)->loop);
+    coverage = g_steal_pointer(&exp->coverage);
     for (guint i = 0; i < exp->bitmaps->len; i++) {
         DirtyBitmap *bm = g_ptr_array_index(exp->bitmaps, i);
 
@@ -220,7 +224,7 @@ static void export_free_contents(Co *co, NbdExport *exp)
     for (guint i = 0; i < exp->keepers->len; i++) {
         root_free(co, g_ptr_array_index(exp->keepers, i));
     }
-    nbd_coverage_free(exp->coverage);
+    nbd_coverage_free(coverage);
     g_ptr_array_free(exp->bitmaps, true);
     g_ptr_array_free(exp->keepers, true);
     g_ptr_array_free(exp->contexts, true);
@@ -367,6 +371,15 @@ static void nbd_export_query(Co *co, BlockExport *common,
     co_move(co, loop_main());
 }
 
+static void nbd_export_resized(BlockExport *common)
+{
+    NbdExport *exp = container_of(common, NbdExport, common);
+
+    if (exp->coverage) {
+        nbd_coverage_resize(exp->coverage, root_node(common->root)->length);
+    }
+}
+
 static const BlockExportDriver nbd_export_driver = {
     .type = BLOCK_EXPORT_TYPE_NBD,
     .size = sizeof(NbdExport),
@@ -377,6 +390,7 @@ static const BlockExportDriver nbd_export_driver = {
     .query = nbd_export_query,
     .loop_can_change = nbd_export_loop_can_change,
     .loop_changed = nbd_export_loop_changed,
+    .resized = nbd_export_resized,
 };
 
 void nbd_export_init(void)

@@ -96,6 +96,9 @@ int nbd_export_status(Co *co, NbdExport *exp, bool precise, int64_t off,
 
 NbdCoverage *nbd_coverage_new(const GPtrArray *bitmaps, int64_t length);
 void nbd_coverage_free(NbdCoverage *c);             /* NULL ok */
+/* The disk has this length now. What is cut off has not been read when it
+ * returns. */
+void nbd_coverage_resize(NbdCoverage *c, int64_t length);
 /* The client of @conn, whose export has bitmaps, knows this range. */
 void nbd_coverage_note(Co *co, NbdConn *conn, int64_t off, int64_t len);
 /* @conn, which has read something, is about to end. */

@@ -79,8 +79,18 @@ static void export_loop_changed(Root *root, Loop *loop)
     }
 }
 
+static void export_resized(Root *root)
+{
+    BlockExport *exp = root->opaque;
+
+    if (exp->drv->resized) {
+        exp->drv->resized(exp);
+    }
+}
+
 static const RootOps export_root_ops = {
     .kind = "export",
+    .resized = export_resized,
     .loop_can_change = export_loop_can_change,
     .loop_changed = export_loop_changed,
 };

@@ -28,6 +28,8 @@ typedef struct BlockExportDriver {
     /* As RootOps.loop_can_change and loop_changed. Optional. */
     bool (*loop_can_change)(BlockExport *exp, Loop *loop, Error **errp);
     void (*loop_changed)(BlockExport *exp, Loop *loop);
+    /* As RootOps.resized. Optional. */
+    void (*resized)(BlockExport *exp);
 } BlockExportDriver;
 
 struct BlockExport {
