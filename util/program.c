@@ -49,7 +49,9 @@ int program_run(int argc, char **argv, ProgramFn *fn)
 
     error_init(argv[0]);
     program_fill_standard_fds();
+    /* That a peer has gone or a file may not be so long is an error, no more. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (!loop_init_main(&err)) {
         error_report_err(err);
         return EX_OSERR;        /* 1 is an answer of compare's */
