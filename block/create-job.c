@@ -19,7 +19,9 @@ static int create_run(Co *co, Job *job, Error **errp)
 
     job_progress_set_remaining(job, 1);
     control_lock(co);
+    control_allow_lending(true);
     ok = create_options(co, c->opts, errp);
+    control_allow_lending(false);
     control_unlock(co);
     job_progress_add(job, 1);
     return ok ? 0 : -EIO;

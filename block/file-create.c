@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "block/file.h"
+#include "block/graph.h"
 #include "util/worker.h"
 
 #define FULL_CHUNK (64 * KiB)
@@ -303,8 +304,10 @@ static int64_t file_create_work(void *opaque)
 static bool file_create(Co *co, BlockdevCreateOptions *opts, Error **errp)
 {
     FileCreate c = { .opts = &opts->u.file };
+    bool lent = control_lend(co);
 
     worker_run_brief(co, file_create_work, &c);
+    control_take_back(co, lent);
     if (c.err) {
         error_propagate(errp, c.err);
         return false;

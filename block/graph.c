@@ -27,6 +27,7 @@
 /* Of the main loop, where those who want it queue up. */
 static CoMutex control_mutex;
 static Co *control_holder;      /* the one that took it; NULL: nobody */
+static bool control_lendable;   /* the holder has said so */
 
 void control_lock(Co *co)
 {
@@ -44,6 +45,7 @@ void control_unlock(Co *co)
     Loop *home = co_loop(co);
 
     control_assert();
+    g_assert(!control_lendable);
     co_move(co, loop_main());
     control_holder = NULL;
     co_mutex_unlock(&control_mutex);
@@ -53,6 +55,32 @@ void control_unlock(Co *co)
 bool control_is_locked(void)
 {
     return control_holder;
+}
+
+void control_allow_lending(bool allow)
+{
+    control_assert();
+    control_lendable = allow;
+}
+
+bool control_lend(Co *co)
+{
+    bool lent = control_lendable;
+
+    control_assert();
+    if (lent) {
+        control_lendable = false;
+        control_unlock(co);
+    }
+    return lent;
+}
+
+void control_take_back(Co *co, bool lent)
+{
+    if (lent) {
+        control_lock(co);
+        control_lendable = true;
+    }
 }
 
 /* ---- shape ---- */

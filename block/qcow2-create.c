@@ -12,6 +12,7 @@
  * Where a file can't be emptied (a block device) what is there counts as
  * garbage: metadata are padded to clusters and mapped data are zeroed.
  */
+#include "block/graph.h"
 #include "block/qcow2.h"
 #include "block/qcow2-layout.h"
 #include "block/root.h"
@@ -454,6 +455,7 @@ static bool create_write(Co *co, CreatePlan *p, Error **errp)
 static bool create_format(Co *co, CreatePlan *p, Error **errp)
 {
     const BlockdevCreateOptionsQcow2 *o = p->opts;
+    bool lent, ok;
 
     p->file = create_open(co, o->file, errp);
     if (!p->file) {
@@ -467,7 +469,13 @@ static bool create_format(Co *co, CreatePlan *p, Error **errp)
         p->ext.data_file = g_strdup(root_node(p->data)->filename);
     }
     create_plan_header(p);
-    return create_plan_layout(p, errp) && create_write(co, p, errp);
+    if (!create_plan_layout(p, errp)) {
+        return false;
+    }
+    lent = control_lend(co);
+    ok = create_write(co, p, errp);
+    control_take_back(co, lent);
+    return ok;
 }
 
 bool qcow2_create(Co *co, BlockdevCreateOptions *opts, Error **errp)

@@ -21,6 +21,15 @@ void control_lock(Co *co);
 void control_unlock(Co *co);
 #define control_assert() g_assert(control_is_locked())
 bool control_is_locked(void);
+/*
+ * Who makes an image in a job lends the lock to others while that takes long: it
+ * then touches nothing but roots of its own. The holder allows it, or forbids it
+ * again, from any loop; without leave nothing is lent. control_lend() says
+ * whether it was, and control_take_back() waits for it then.
+ */
+void control_allow_lending(bool allow);
+bool control_lend(Co *co);
+void control_take_back(Co *co, bool lent);
 
 /* Every node that edges join with @node, itself first; an array of Node. */
 GPtrArray *graph_connected(Node *node);
