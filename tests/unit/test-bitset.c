@@ -285,6 +285,16 @@ static void test_merge(void)
     }
 }
 
+/* @copy of @b's set gets another size; what is cut off stays in @b. */
+static void copy_resize_check(const Model *b, Bitset *copy, int64_t n)
+{
+    bitset_resize(copy, n);
+    for (int64_t i = 0; i < n; i++) {
+        g_assert_cmpint(bitset_test(copy, i), ==, i < b->n && b->bits[i]);
+    }
+    g_assert_cmpint(bitset_count(copy), ==, model_count(b, 0, MIN(n, b->n)));
+}
+
 static void copies_step(Model *a, const Model *b)
 {
     g_autoptr(Bitset) copy = bitset_copy(b->set);
@@ -305,7 +315,7 @@ static void copies_step(Model *a, const Model *b)
         model_merge(a, b, g_test_rand_int_range(0, 3));
         break;
     case 3:
-        bitset_resize(copy, random_below(a->n));
+        copy_resize_check(b, copy, random_below(2 * b->n));
         break;
     case 4:
         model_fill(a, random_below(a->n), 1, g_test_rand_bit());
@@ -362,10 +372,11 @@ static void test_copy_and_equal(void)
     }
 }
 
-static void check_scaled(int64_t bytes, int dst_shift, int src_shift)
+static void check_scaled(int64_t dst_bytes, int dst_shift, int64_t src_bytes,
+                         int src_shift)
 {
-    g_autoptr(Model) d = model_new(DIV_ROUND_UP(bytes, 1 << dst_shift));
-    g_autoptr(Model) s = model_new(DIV_ROUND_UP(bytes, 1 << src_shift));
+    g_autoptr(Model) d = model_new(DIV_ROUND_UP(dst_bytes, 1 << dst_shift));
+    g_autoptr(Model) s = model_new(DIV_ROUND_UP(src_bytes, 1 << src_shift));
 
     model_scribble(s, g_test_rand_int_range(0, 6));
     model_scribble(d, g_test_rand_int_range(0, 2));
@@ -391,8 +402,11 @@ static void test_or_scaled(void)
             int64_t fine = g_test_rand_bit() ? 7 * PAGE + 77 : random_below(
                 12 * PAGE);
 
-            check_scaled(fine * 2, 1, 1 + k);
-            check_scaled(fine * 2, 1 + k, 1);
+            check_scaled(fine * 2, 1, fine * 2, 1 + k);
+            check_scaled(fine * 2, 1 + k, fine * 2, 1);
+            /* Of disks of different lengths. */
+            check_scaled(random_below(24 * PAGE), 1, fine * 2, 1 + k);
+            check_scaled(random_below(24 * PAGE), 1 + k, fine * 2, 1);
         }
     }
 }
