@@ -19,6 +19,8 @@
 
 /* ---- names ---- */
 
+#define SNAPSHOT_NAME_MAX 255   /* bytes */
+
 /* Index, or -1. Both must fit where both are given. */
 static int snapshot_find(const Qcow2State *s, const char *id,
                          const char *name)
@@ -255,11 +257,9 @@ static int snapshot_create(Co *co, Node *node, const char *name,
     if (s->nb_snapshots >= QCOW2_MAX_SNAPSHOTS) {
         return -EFBIG;
     }
-    if (strlen(name) > UINT16_MAX) {
-        return -EINVAL;
-    }
     sn.id = snapshot_new_id(s);
-    sn.name = g_strdup(name);
+    /* More of it QEMU neither writes nor finds again. */
+    sn.name = g_strndup(name, SNAPSHOT_NAME_MAX);
     co_mutex_lock(co, &s->meta);
     r = snapshot_create_locked(co, node, &sn);
     r = snapshot_end(co, node, r);
