@@ -39,6 +39,7 @@ typedef struct Running {
     bool always;                /* it is cleared of what was copied, anyway */
     int first_cut, last_cut;
     bool cancelled;
+    int64_t progress;           /* as it was seen last */
 } Running;
 
 typedef struct World {
@@ -213,6 +214,13 @@ static void reap(Co *co, World *w)
         Job *job = r->id ? job_find(r->id) : NULL;
 
         g_assert(!r->id || job);
+        if (job) {
+            g_assert_cmpint(job->progress_current, >=, r->progress);
+            g_assert_cmpint(job->progress_current, <=, job->progress_total);
+            g_assert(job->status != JOB_STATUS_CONCLUDED || job->ret < 0 ||
+                     job->progress_current == job->progress_total);
+            r->progress = job->progress_current;
+        }
         if (job && r->mirrors && job->status == JOB_STATUS_READY) {
             qmp(co, "block-job-cancel", "{'device': '%s'}", r->id);
         }
@@ -276,6 +284,7 @@ static Running *begin_job(World *w, const char *target)
     r->fills = r->shadow = NULL;
     r->clears = r->cancelled = r->always = r->mirrors = false;
     r->first_cut = guest_cuts(w->guest);
+    r->progress = 0;
     return r;
 }
 
@@ -526,7 +535,7 @@ static void do_drain(Co *co, World *w)
 static void do_verb(Co *co, World *w)
 {
     static const char *const verbs[] = {
-        "job-pause", "job-resume", "job-cancel", "job-resume",
+        "job-pause", "job-resume", "job-cancel", "job-resume", "job-finalize",
     };
     Running *r = &w->jobs[sim_random(JOBS)];
     const char *verb = verbs[sim_random(ARRAY_SIZE(verbs))];
@@ -535,8 +544,11 @@ static void do_verb(Co *co, World *w)
         return;
     }
     if (sim_one_in(4)) {
-        qmp(co, "block-job-set-speed", "{'device': '%s', 'speed': %d}",
-            r->id, 1000 * 1000 * (1 + sim_random(200)));
+        static const int64_t odd[] = { 0, INT64_MAX, INT64_MAX / 1000 };
+
+        qmp(co, "block-job-set-speed", "{'device': '%s', 'speed': %" PRId64
+            "}", r->id, sim_one_in(4) ? odd[sim_random(ARRAY_SIZE(odd))] :
+            INT64_C(1000000) * (1 + sim_random(200)));
         return;
     }
     r->cancelled |= g_str_equal(verb, "job-cancel");
