@@ -401,29 +401,33 @@ static char *random_options(const Test *t, GRand *rand)
 {
     static const char *const detect[] = { "off", "on", "unmap" };
     int64_t cluster = t->set->cluster;
+    /* One after the other: arguments have no order. */
+    int64_t l2 = g_rand_boolean(rand) ? 2 * cluster : 64 * cluster;
+    int64_t entry = g_rand_boolean(rand) ? 512 : cluster;
+    int interval = g_rand_int_range(rand, 0, 3);
+    const char *zeroes = detect[g_rand_int_range(rand, 0, 3)];
     GString *s = g_string_new(NULL);
 
     g_string_append_printf(
         s, "\"driver\": \"qcow2\", \"l2-cache-size\": %" PRId64
         ", \"l2-cache-entry-size\": %" PRId64 ", \"cache-clean-interval\": %d"
         ", \"discard\": \"unmap\", \"detect-zeroes\": \"%s\"%s",
-        g_rand_boolean(rand) ? 2 * cluster : 64 * cluster,
-        g_rand_boolean(rand) ? 512 : cluster, g_rand_int_range(rand, 0, 3),
-        detect[g_rand_int_range(rand, 0, 3)], t->set->open);
+        l2, entry, interval, zeroes, t->set->open);
     if (!t->set->v2) {
         g_string_append_printf(s, ", \"lazy-refcounts\": %s",
                                g_rand_int_range(rand, 0, 4) ? "false" :
                                "true");
     }
     if (!strstr(t->set->open, "pass-discard")) {
+        const char *request = g_rand_int_range(rand, 0, 4) ? "true" : "false";
+        const char *snapshot = g_rand_boolean(rand) ? "true" : "false";
+        const char *other = g_rand_boolean(rand) ? "true" : "false";
+
         g_string_append_printf(s, ", \"pass-discard-request\": %s"
                                ", \"pass-discard-snapshot\": %s"
                                ", \"pass-discard-other\": %s"
                                ", \"refcount-cache-size\": %" PRId64,
-                               g_rand_int_range(rand, 0, 4) ? "true" :
-                               "false",
-                               g_rand_boolean(rand) ? "true" : "false",
-                               g_rand_boolean(rand) ? "true" : "false",
+                               request, snapshot, other,
                                g_rand_boolean(rand) ? cluster : 64 * cluster);
     }
     if (!strstr(t->set->open, "overlap-check")) {
