@@ -13,10 +13,10 @@ typedef int ProgramFn(Co *co, int argc, char **argv);
 
 /*
  * What main() calls, after any fork(): names the program for messages, puts
- * /dev/null where standard input or output is closed, ignores SIGPIPE, makes the
- * main loop and runs it until @fn returns. Returns what main() shall return:
- * EX_OSERR, 71, with a message, if there can be no loop. What other coroutines
- * still do then is not waited for.
+ * /dev/null where standard input or output is closed, ignores SIGPIPE and
+ * SIGXFSZ, makes the main loop and runs it until @fn returns. Returns what main()
+ * shall return: EX_OSERR, 71, with a message, if there can be no loop. What other
+ * coroutines still do then is not waited for.
  */
 int program_run(int argc, char **argv, ProgramFn *fn);
 
