@@ -145,7 +145,15 @@ static bool reopen_queue_child(ReopenRun *run, const ReopenEntry *parent,
         BlockdevOptions_from_json(definition, QAPI_STRICT, errp) :
         BlockdevOptions_clone(edge->child->options);
 
-    if (!opts || !open_resolve_flags(opts, &flags, errp)) {
+    if (!opts) {
+        return false;
+    }
+    if (definition && opts->node_name &&
+        strcmp(opts->node_name, edge->child->name) != 0) {
+        error_setg(errp, "Cannot change the option 'node-name'");
+        return false;
+    }
+    if (!open_resolve_flags(opts, &flags, errp)) {
         return false;
     }
     if (definition || ((flags ^ edge->child->flags) & REOPEN_OPTION_FLAGS)) {
