@@ -88,6 +88,13 @@ static bool nbd_client_alive(const NbdClient *c)
            nbd_aio_is_closed(c->nbd) != 1;
 }
 
+/* A descriptor that was given is closed with its connection: its number may be
+ * anybody's then. */
+static bool nbd_client_comes_again(const NbdClient *c)
+{
+    return c->target.addr->type != SOCKET_ADDRESS_TYPE_FD;
+}
+
 /* ---- the first connection ---- */
 
 static void nbd_client_expired(void *opaque)
@@ -119,7 +126,8 @@ static bool nbd_client_open_until(Co *co, NbdClient *c, int64_t deadline,
         if (c->nbd) {
             return true;
         }
-        if (limit->expired || clock_ns() >= deadline) {
+        if (limit->expired || clock_ns() >= deadline ||
+            !nbd_client_comes_again(c)) {
             error_propagate(errp, g_steal_pointer(&err));
             return false;
         }
@@ -246,6 +254,9 @@ static int nbd_client_connected(Co *co, NbdClient *c, const NbdOp *op)
         nbd_client_bury(co, c);
         if (c->nbd) {
             continue;
+        }
+        if (!nbd_client_comes_again(c)) {
+            return -EIO;
         }
         if (!c->attempt) {
             nbd_client_attempt_start(co, c);
