@@ -67,7 +67,7 @@ void qcow2_bitmaps_close(Node *node);
 /* False: some were found damaged when the image was opened read-only, which stops
  * it from becoming writable. */
 bool qcow2_bitmaps_complete(Node *node, Error **errp);
-/* Whether bitmaps allow the disk to get @length bytes; and makes them. */
+/* Whether bitmaps allow the disk to get @length bytes. */
 bool qcow2_bitmaps_can_resize(Co *co, Node *node, int64_t length,
                               Error **errp);
 
