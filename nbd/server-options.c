@@ -118,15 +118,23 @@ static bool send_list_entry(Co *co, NbdConn *conn, const NbdExport *exp)
 
 static OptResult opt_list(Co *co, NbdConn *conn, NbdCursor *data)
 {
-    GPtrArray *exports = conn->server->exports;
+    const GPtrArray *exports = conn->server->exports;
+    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
 
     if (data->left) {
         return reply_err(co, conn, NBD_OPT_LIST, NBD_REP_ERR_INVALID,
                          "option 'list' should have zero length");
     }
-    /* The array may change while an entry is sent: an index is never stale. */
     for (guint i = 0; i < exports->len; i++) {
-        if (!send_list_entry(co, conn, g_ptr_array_index(exports, i))) {
+        const NbdExport *exp = g_ptr_array_index(exports, i);
+
+        g_ptr_array_add(names, g_strdup(exp->name));
+    }
+    /* Exports may come and go while an entry is sent. */
+    for (guint i = 0; i < names->len; i++) {
+        const NbdExport *exp = find_export(conn, g_ptr_array_index(names, i));
+
+        if (exp && !send_list_entry(co, conn, exp)) {
             return OPT_END;
         }
     }
