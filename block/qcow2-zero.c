@@ -112,7 +112,8 @@ static int zero_step(Co *co, Node *node, int64_t off, int64_t len,
 }
 
 /* The space of whole clusters of an external data file, which nothing counts and
- * nobody refers to any more. Whatever comes of it, they read as zeroes. */
+ * nobody refers to any more. Whatever comes of it, they read as zeroes. Zeroes in
+ * a file that may not be unmapped would take space. */
 static void zero_give_back(Co *co, Node *node, int64_t off, int64_t len)
 {
     Qcow2State *s = qcow2_state(node);
@@ -120,7 +121,8 @@ static void zero_give_back(Co *co, Node *node, int64_t off, int64_t len)
     int64_t end = MIN(qcow2_cluster_down(s, off + len),
                       s->data->child->length);
 
-    if (start < end && s->pass_discard[QCOW2_DISCARD_REQUEST]) {
+    if (start < end && s->pass_discard[QCOW2_DISCARD_REQUEST] &&
+        (s->data->child->flags & OPEN_UNMAP)) {
         io_zero(co, s->data, start, end - start,
                 REQ_MAY_UNMAP | REQ_NO_FALLBACK);
     }
