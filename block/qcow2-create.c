@@ -308,7 +308,12 @@ static uint8_t *create_first_cluster(CreatePlan *p, Error **errp)
 
 /* ---- writing ---- */
 
-static const RootOps create_root_ops = { .kind = "block-backend" };
+/* Others may change the graph meanwhile: the image still comes here. */
+static const RootOps create_root_ops = {
+    .kind = "block-backend",
+    .stay_at_node = true,
+    .loop_can_change = root_refuse_loop,
+};
 
 /* A door to the node that @ref names; the root keeps the node. */
 static Root *create_open(Co *co, const BlockdevRef *ref, Error **errp)

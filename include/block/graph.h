@@ -23,9 +23,10 @@ void control_unlock(Co *co);
 bool control_is_locked(void);
 /*
  * Who makes an image in a job lends the lock to others while that takes long: it
- * then touches nothing but roots of its own. The holder allows it, or forbids it
- * again, from any loop; without leave nothing is lent. control_lend() says
- * whether it was, and control_take_back() waits for it then.
+ * then touches nothing but roots of its own, which stay at their nodes and on
+ * their loops. The holder allows it, or forbids it again, from any loop; without
+ * leave nothing is lent. control_lend() says whether it was, and
+ * control_take_back() waits for it then.
  */
 void control_allow_lending(bool allow);
 bool control_lend(Co *co);
