@@ -153,14 +153,14 @@ int qcow2_check_snapshots(Co *co, Qcow2Check *c)
                              ": L1 table is not cluster aligned; snapshot "
                              "table entry corrupted", sn->id, sn->name,
                              sn->l1_offset);
-            c->lost = true;
+            c->lost = c->snapshot_lost = true;
             continue;
         }
         if (sn->l1_size > QCOW2_MAX_L1_BYTES / 8) {
             qcow2_check_tell(c, false, "snapshot %s (%s) l1_size=%#" PRIx32
                              ": L1 table is too large; snapshot table entry "
                              "corrupted", sn->id, sn->name, sn->l1_size);
-            c->lost = true;
+            c->lost = c->snapshot_lost = true;
             continue;
         }
         if (sn->l1_offset > BLOCK_MAX_LENGTH - QCOW2_MAX_L1_BYTES) {

@@ -40,6 +40,9 @@ typedef struct Qcow2Check {
     bool overflow;              /* of a count: others may be too small */
     bool lost;                  /* a table can't be read: what seems to be
                                  * leaked may be in use */
+    bool snapshot_lost;         /* nor can the L1 table of a snapshot be found: as
+                                 * long as its entry is there, all that it may
+                                 * have is in use */
     bool shared;                /* a cluster has more than one reference */
     bool uncopied;              /* an active entry lacks the flag COPIED */
     bool rebuild;               /* refcounts can't be mended in place */

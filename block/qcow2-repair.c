@@ -13,7 +13,9 @@
  *
  * If tables could not be read, what seems to be unused may be what they led to.
  * It is given free if the user asks for it, but not when an image that was left
- * dirty is repaired by itself.
+ * dirty is repaired by itself. What a snapshot may have whose L1 table lies where
+ * none can be is given free by nobody: to write there would be a write to that
+ * table, which ends all use of the image. (New structures do forget it.)
  */
 #include "block/qcow2-check.h"
 
@@ -21,8 +23,8 @@
 
 static bool repair_wanted(const Qcow2Check *c, uint64_t disk, uint64_t count)
 {
-    return disk > count ? c->fix.fix_leaks && !(c->lost && c->cautious)
-                        : c->fix.fix_errors;
+    return disk <= count ? c->fix.fix_errors :
+           c->fix.fix_leaks && !c->snapshot_lost && !(c->lost && c->cautious);
 }
 
 /* What was leaked goes back to the host, clusters side by side at once. */
