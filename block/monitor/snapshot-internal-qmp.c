@@ -49,13 +49,11 @@ static SnapshotInfo *find_snapshot(const SnapshotInfoList *list,
     return NULL;
 }
 
-/* *@ret is NULL if there is none. Walks to the node and back. */
-static bool lookup_snapshot(Co *co, Node *node, const char *id,
-                            const char *name, SnapshotInfo **ret,
-                            Error **errp)
+/* Walks to the node and back. */
+static bool list_snapshots(Co *co, Node *node, SnapshotInfoList **ret,
+                           Error **errp)
 {
     const SnapshotOps *ops = node->drv->snapshots;
-    SnapshotInfoList *list = NULL;
     bool ok;
 
     if (!ops || !ops->list) {
@@ -64,10 +62,38 @@ static bool lookup_snapshot(Co *co, Node *node, const char *id,
         return false;
     }
     co_move(co, node->loop);
-    ok = ops->list(co, node, &list, errp);
+    ok = ops->list(co, node, ret, errp);
     co_move(co, loop_main());
+    return ok;
+}
+
+/* *@ret is NULL if there is none. */
+static bool lookup_snapshot(Co *co, Node *node, const char *id,
+                            const char *name, SnapshotInfo **ret,
+                            Error **errp)
+{
+    SnapshotInfoList *list = NULL;
+    bool ok = list_snapshots(co, node, &list, errp);
+
     if (ok) {
         *ret = find_snapshot(list, id, name);
+    }
+    qapi_free_SnapshotInfoList(list);
+    return ok;
+}
+
+/* The one that was made last, which is the last of the list. Its name may be
+ * shorter than what was asked for, and an older one's as well. */
+static bool lookup_newest(Co *co, Node *node, SnapshotInfo **ret,
+                          Error **errp)
+{
+    SnapshotInfoList *list = NULL;
+    bool ok = list_snapshots(co, node, &list, errp);
+
+    for (const SnapshotInfoList *l = list; ok && l; l = l->next) {
+        if (!l->next) {
+            *ret = SnapshotInfo_clone(l->value);
+        }
     }
     qapi_free_SnapshotInfoList(list);
     return ok;
@@ -179,7 +205,7 @@ bool snapshot_internal_action(Co *co, const BlockdevSnapshotInternal *arg,
     }
     made = g_new0(MadeSnapshot, 1);
     made->node = node;
-    if (!lookup_snapshot(co, node, NULL, arg->name, &made->info, errp)) {
+    if (!lookup_newest(co, node, &made->info, errp)) {
         g_free(made);
         return false;
     }
