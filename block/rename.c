@@ -37,6 +37,12 @@ static int rename_step(Co *co, Node *node, ImageRename how, const char *name)
     return protocol->drv->image->rename(co, protocol, how, name);
 }
 
+static void rename_know(Co *co, Node *node, const char *name)
+{
+    rename_step(co, node, IMAGE_NAME_KNOW, name);
+    open_refresh_filename(node);
+}
+
 /* ---- looking ahead ---- */
 
 static bool same_inode(const char *a, const char *b)
@@ -152,8 +158,8 @@ static void step_swap_back(Co *co, void *opaque)
         rename_protocol(s->node)->exact_filename);
 
     if (rename_step(co, s->node, IMAGE_NAME_EXCHANGE, s->name) == 0) {
-        rename_step(co, s->other, IMAGE_NAME_KNOW, now);
-        rename_step(co, s->node, IMAGE_NAME_KNOW, s->name);
+        rename_know(co, s->other, now);
+        rename_know(co, s->node, s->name);
     }
 }
 
@@ -161,7 +167,7 @@ static void step_know_back(Co *co, void *opaque)
 {
     RenameStep *s = opaque;
 
-    rename_step(co, s->node, IMAGE_NAME_KNOW, s->name);
+    rename_know(co, s->node, s->name);
 }
 
 static const TransactionOps remove_on_abort_ops = {
@@ -231,7 +237,8 @@ static bool rename_exchange(Co *co, Transaction *tran, Node *node,
         return false;
     }
     add_step(tran, &swap_ops, node, new->other, old, NULL);
-    rename_step(co, new->other, IMAGE_NAME_KNOW, old);
+    rename_know(co, new->other, old);
+    rename_know(co, node, new->path);
     return true;
 }
 
@@ -253,18 +260,13 @@ static bool rename_to(Co *co, Transaction *tran, Node *node,
     if (!write_headers(co, tran, overlays, stage, format, errp)) {
         return false;
     }
-    if (!new->other) {
-        add_step(tran, &remove_on_commit_ops, node, NULL, old, NULL);
-        add_step(tran, &know_ops, node, NULL, old, NULL);
-    } else if (!rename_exchange(co, tran, node, old, new, errp) ||
-               !write_headers(co, tran, overlays, new->path, format, errp)) {
-        return false;
-    }
-    rename_step(co, node, IMAGE_NAME_KNOW, new->path);
-    open_refresh_filename(node);
     if (new->other) {
-        open_refresh_filename(new->other);
+        return rename_exchange(co, tran, node, old, new, errp) &&
+               write_headers(co, tran, overlays, new->path, format, errp);
     }
+    add_step(tran, &remove_on_commit_ops, node, NULL, old, NULL);
+    add_step(tran, &know_ops, node, NULL, old, NULL);
+    rename_know(co, node, new->path);
     return true;
 }
 
