@@ -100,8 +100,20 @@ ImageInfoSpecific *qcow2_specific_info(Co *co, Node *node, Error **errp)
     return spec;
 }
 
+/* The header with the strings as they are now, on disk. */
+static int info_write_backing(Co *co, Node *node)
+{
+    Qcow2State *s = qcow2_state(node);
+    int r;
+
+    co_mutex_lock(co, &s->meta);
+    r = qcow2_write_header(co, node);
+    co_mutex_unlock(&s->meta);
+    return r < 0 ? r : io_flush(co, node->file->child);
+}
+
 /* Writes the header with these strings, which @node takes over; if it fails
- * the old ones stay. */
+ * the old ones stay, also in the file: the new may be a name that goes now. */
 static int info_put_backing(Co *co, Node *node, char *file, char *fmt)
 {
     Qcow2State *s = qcow2_state(node);
@@ -110,21 +122,20 @@ static int info_put_backing(Co *co, Node *node, char *file, char *fmt)
 
     node->backing_file = file;
     s->ext.backing_format = fmt;
-    co_mutex_lock(co, &s->meta);
-    r = qcow2_write_header(co, node);
-    co_mutex_unlock(&s->meta);
+    r = info_write_backing(co, node);
     if (r < 0) {
         node->backing_file = old_file;
         s->ext.backing_format = old_fmt;
         g_free(file);
         g_free(fmt);
+        info_write_backing(co, node);
         return r;
     }
     g_free(old_file);
     g_free(old_fmt);
     g_free(node->backing_format);
     node->backing_format = g_strdup(fmt);
-    return io_flush(co, node->file->child);
+    return 0;
 }
 
 int qcow2_change_backing(Co *co, Node *node, const char *file,
