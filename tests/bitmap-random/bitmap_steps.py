@@ -127,7 +127,8 @@ class Steps:
         equal(chains, want, 'health of the chain')
 
     def overlay_commit(self, d, top):
-        """What the job writes down is recorded there, in whole clusters."""
+        """What the job writes down is recorded there, in whole clusters.  One
+        that had stopped to record and goes on has missed what was between."""
         job, before = self.job(), copy.deepcopy(d.bitmaps)
         self.qsd.cmd('block-commit', job_id=job, device='over',
                      bitmaps='carry')
@@ -139,8 +140,9 @@ class Steps:
         for name, b in top.bitmaps.items():
             mine = d.bitmaps.setdefault(name, Bitmap(
                 name, b.shift, b.recording, b.persistent))
-            mine.bits |= b.scaled(mine.shift, d.size) & \
-                d.all_bits(mine.shift)
+            mine.bits |= d.all_bits(mine.shift) & \
+                (b.scaled(mine.shift, d.size)
+                 if mine.recording or not b.recording else -1)
             mine.recording |= b.recording
             mine.cut_end = max(mine.cut_end, b.cut_end)
         for name, b in d.bitmaps.items():
