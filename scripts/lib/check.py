@@ -36,9 +36,10 @@ SANITIZER_ENV = {
     'IOTEST_SLOW': '3',
 }
 # It writes zeroes to all that calloc() gives: for the counts of a sparse file of
-# terabytes there is no memory, then.
+# terabytes there is no memory, then.  It lets each program sleep for a second at
+# its end, in case that others race with that; a tenth is as good.
 TSAN_ENV = {
-    'TSAN_OPTIONS': 'halt_on_error=0:exitcode=66:'
+    'TSAN_OPTIONS': 'halt_on_error=0:exitcode=66:atexit_sleep_ms=100:'
                     'max_allocation_size_mb=2048:allocator_may_return_null=1',
     'IOTEST_SLOW': '6',
 }
