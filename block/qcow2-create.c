@@ -19,7 +19,6 @@
 
 #define CREATE_CHUNK (4 * MiB)
 #define CREATE_DEFAULT_CLUSTER (64 * KiB)
-/* The longest disk, as QEMU has it. */
 
 /* In the order of the "Formatting" line. */
 const CreateOption qcow2_create_options[] = {
