@@ -12,6 +12,12 @@
 #include "block/io-steps.h"
 #include "block/root.h"
 
+/* Whether @e's parent is a filter, which shows of the child what that is. */
+static bool is_below_filter(const Edge *e)
+{
+    return !e->root && e->parent->drv && node_filter_child(e->parent) == e;
+}
+
 void io_length_changed(Co *co, Node *node, int64_t old_len)
 {
     if (node->length == old_len) {
@@ -31,8 +37,7 @@ void io_length_changed(Co *co, Node *node, int64_t old_len)
             }
         } else if (parent->drv && parent->drv->child_resized) {
             parent->drv->child_resized(co, parent, e);
-        } else if (parent->drv && parent->drv->kind == DRIVER_FILTER &&
-                   parent->file == e) {
+        } else if (is_below_filter(e)) {
             int64_t was = parent->length;
 
             parent->length = node->length;
@@ -47,12 +52,10 @@ void io_content_changed(Node *node, int64_t off, int64_t len)
         bitmap_note_write(node, off, len);
     }
     for (unsigned i = 0; i < node->parents->len; i++) {
-        Edge *e = node->parents->pdata[i];
-        Node *parent = e->parent;
+        const Edge *e = node->parents->pdata[i];
 
-        if (!e->root && parent->drv && parent->drv->kind == DRIVER_FILTER &&
-            parent->file == e) {
-            io_content_changed(parent, off, len);
+        if (is_below_filter(e)) {
+            io_content_changed(e->parent, off, len);
         }
     }
 }
